@@ -1,0 +1,71 @@
+// JSON trade batches, as the producers send them, to trades: the fine print of the input contract lives here.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "klined/core/outcome.hpp"
+#include "klined/core/trade.hpp"
+
+namespace klined {
+
+// One record of the input log. The view is valid as long as the batch that holds it.
+struct Message {
+  LogId log;
+  std::int64_t offset = 0;
+  UnixMilliseconds timestamp = -1;  // the record's own; -1 where it has none
+  std::string_view value;
+};
+
+// A trade that goes to the dead-letter topic.
+struct BadTrade {
+  Outcome outcome = Outcome::kInvalid;  // kInvalid or kFuture
+  std::uint32_t index = 0;              // in the message
+  std::string reason;                   // "total_usd is negative"
+  std::string_view bytes;               // as sent, without surrounding white space; into the message
+};
+
+// What a message holds. The views point into the message's value, or into `texts`.
+struct DecodedMessage {
+  std::vector<Trade> trades;  // buys and sells that are well-formed, with a price, and not future; in message order
+  std::vector<BadTrade> bad;
+  std::int64_t ignored = 0;
+  std::int64_t no_price = 0;
+  // Set where the message is no JSON array, or its structure is broken: it is dead whole, counts as one invalid, and
+  // all of the above is empty.
+  std::string dead_reason;
+  // Texts that had to be unescaped.
+  std::vector<std::unique_ptr<std::string>> texts;
+
+  bool dead() const { return !dead_reason.empty(); }
+  void clear();
+};
+
+struct TradeRules {
+  std::vector<ChainId> chains = {1, 56, 8453, 100000};  // a trade of another chain is invalid
+  std::int64_t max_future_ms = 600'000;                 // against the record's own timestamp
+};
+
+// Decodes messages. Owns its buffers: one a thread. Never throws on input; memory is bounded by the message's size.
+class TradeDecoder {
+ public:
+  explicit TradeDecoder(TradeRules rules = {});
+  ~TradeDecoder();
+  TradeDecoder(TradeDecoder&&) noexcept;
+  TradeDecoder& operator=(TradeDecoder&&) noexcept;
+
+  // Replaces what `out` held.
+  void decode(const Message& message, DecodedMessage& out);
+
+ private:
+  class Walker;
+  std::unique_ptr<Walker> walker_;
+};
+
+// The hash that decides a pair's lane. Stable for ever: stored offsets are kept by lane.
+std::uint64_t hash_of_pair(ChainId chain, std::string_view pair);
+
+}  // namespace klined

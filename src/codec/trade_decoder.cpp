@@ -1,0 +1,193 @@
+#include "klined/codec/trade_decoder.hpp"
+
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "json_tokens.hpp"
+#include "trade_reader.hpp"
+
+namespace klined {
+
+namespace {
+
+constexpr bool is_opening(char c) { return c == '{' || c == '['; }
+constexpr char closing_of(char opening) { return opening == '{' ? '}' : ']'; }
+
+}  // namespace
+
+void DecodedMessage::clear() {
+  trades.clear();
+  bad.clear();
+  ignored = 0;
+  no_price = 0;
+  dead_reason.clear();
+  texts.clear();
+}
+
+// Goes over a message's tokens once. It checks the structure of everything (so that a message is dead whole or not at
+// all), notes where the values of the fields are that matter, and has each trade judged when its object ends.
+//
+// The last token is known to be ']'. So there is always a next token, except behind a ']'.
+class TradeDecoder::Walker {
+ public:
+  explicit Walker(TradeRules rules) : reader_(std::move(rules), tokens_) {}
+
+  void decode(const Message& message, DecodedMessage& out) {
+    out.clear();
+    std::string problem(tokens_.scan(message.value));
+    if (problem.empty() && !walk_message(message, out)) {
+      problem = fmt::format("{} at byte {}", problem_, tokens_.begin_of(problem_at_));
+    }
+    if (problem.empty()) return;
+    out.clear();
+    out.dead_reason = fmt::format("not a JSON array: {}", problem);
+  }
+
+ private:
+  bool walk_message(const Message& message, DecodedMessage& out);
+  std::uint32_t walk_trade(std::uint32_t object);
+  // Past the value of any kind that begins at the token, always before another token; 0 where it is broken.
+  std::uint32_t walk_value(std::uint32_t token) {
+    return is_opening(tokens_.first_byte(token)) ? walk_brackets(token) : walk_leaf(token);
+  }
+  std::uint32_t walk_leaf(std::uint32_t token);
+  std::uint32_t walk_brackets(std::uint32_t token);
+  std::uint32_t walk_key(std::uint32_t token);
+  void judge(const Message& message, std::uint32_t index, std::string_view bytes, DecodedMessage& out);
+
+  // Notes what is wrong at a token. Returns 0, which is no place behind any value.
+  std::uint32_t broken(std::uint32_t token, std::string_view problem) {
+    problem_ = problem;
+    problem_at_ = token;
+    return 0;
+  }
+
+  JsonTokens tokens_;
+  TradeReader reader_;
+  FieldPlaces places_{};
+  std::size_t strings_ = 0;  // string tokens seen
+  std::string brackets_;     // those that close the open ones around the current token
+  std::string_view problem_;
+  std::uint32_t problem_at_ = 0;
+};
+
+bool TradeDecoder::Walker::walk_message(const Message& message, DecodedMessage& out) {
+  strings_ = 0;
+  std::uint32_t token = 1;
+  if (tokens_.first_byte(token) == ']') {
+    ++token;
+  } else {
+    for (std::uint32_t index = 0;; ++index) {
+      const std::uint32_t element = token;
+      const bool is_object = tokens_.first_byte(element) == '{';
+      token = is_object ? walk_trade(element) : walk_value(element);
+      if (token == 0) return false;
+      const std::string_view bytes = tokens_.span(element, token);
+      if (is_object) {
+        judge(message, index, bytes, out);
+      } else {
+        out.bad.push_back({Outcome::kInvalid, index, "not an object", bytes});
+      }
+      const char next = tokens_.first_byte(token++);
+      if (next == ']') break;
+      if (next != ',') return broken(token - 1, "expected ',' or ']'") != 0;
+    }
+  }
+  if (token != tokens_.count()) return broken(token, "text behind the array") != 0;
+  if (2 * strings_ != tokens_.quote_count()) return broken(0, "a quote inside of a bare value, in the array") != 0;
+  return true;
+}
+
+// Past the trade whose object begins at the token, with places_ set; 0 where its structure is broken.
+std::uint32_t TradeDecoder::Walker::walk_trade(std::uint32_t object) {
+  places_.fill(0);
+  std::uint32_t token = object + 1;
+  if (tokens_.first_byte(token) == '}') return token + 1;
+  for (;;) {
+    const std::uint32_t value = walk_key(token);
+    if (value == 0) return 0;
+    places_[static_cast<std::size_t>(kFieldTable.find(tokens_.key(token)))] = value;
+    token = walk_value(value);
+    if (token == 0) return 0;
+    const char next = tokens_.first_byte(token++);
+    if (next == '}') return token;
+    if (next != ',') return broken(token - 1, "expected ',' or '}'");
+  }
+}
+
+// Past a key and its colon; 0 where there is none.
+std::uint32_t TradeDecoder::Walker::walk_key(std::uint32_t token) {
+  if (tokens_.first_byte(token) != '"') return broken(token, "expected a key");
+  if (tokens_.first_byte(token + 1) != ':') return broken(token + 1, "expected ':'");
+  ++strings_;
+  return token + 2;
+}
+
+// Past the string or bare scalar at the token, behind which there is always another token; 0 where there is neither.
+std::uint32_t TradeDecoder::Walker::walk_leaf(std::uint32_t token) {
+  const char first = tokens_.first_byte(token);
+  if (first == '"') {
+    ++strings_;
+  } else if (first == ',' || first == ':' || first == '}' || first == ']') {
+    return broken(token, "expected a value");
+  }
+  return token + 1;
+}
+
+// Past the object or array of any depth that begins at the token, always before another token; 0 where it is broken.
+std::uint32_t TradeDecoder::Walker::walk_brackets(std::uint32_t token) {
+  brackets_.clear();
+  for (;;) {
+    // A value begins here.
+    const char first = tokens_.first_byte(token);
+    const bool opens = is_opening(first);
+    if (opens && tokens_.first_byte(token + 1) != closing_of(first)) {
+      brackets_.push_back(closing_of(first));
+      ++token;
+      if (first == '{' && (token = walk_key(token)) == 0) return 0;
+      continue;
+    }
+    token = opens ? token + 2 : walk_leaf(token);
+    if (token == 0) return 0;
+    // A value has ended: brackets may close behind it.
+    for (;;) {
+      if (token == tokens_.count()) return broken(token - 1, "no bracket is open for this one,");
+      if (brackets_.empty()) return token;
+      const char next = tokens_.first_byte(token++);
+      if (next == ',') {
+        if (brackets_.back() == '}' && (token = walk_key(token)) == 0) return 0;
+        break;
+      }
+      if (next != brackets_.back()) return broken(token - 1, "expected ',' or the bracket that closes");
+      brackets_.pop_back();
+    }
+  }
+}
+
+void TradeDecoder::Walker::judge(const Message& message, std::uint32_t index, std::string_view bytes,
+                                 DecodedMessage& out) {
+  Trade& trade = out.trades.emplace_back();
+  trade.position.log = message.log;
+  trade.position.offset = message.offset;
+  trade.position.index = index;
+  trade.bytes = bytes;
+  const Verdict verdict = reader_.read(places_, message.timestamp, trade, out.texts);
+  if (verdict == Verdict::kTrade) return;
+  out.trades.pop_back();
+  switch (verdict) {
+    case Verdict::kIgnored: ++out.ignored; break;
+    case Verdict::kNoPrice: ++out.no_price; break;
+    case Verdict::kFuture: out.bad.push_back({Outcome::kFuture, index, reader_.reason(), bytes}); break;
+    default: out.bad.push_back({Outcome::kInvalid, index, reader_.reason(), bytes}); break;
+  }
+}
+
+TradeDecoder::TradeDecoder(TradeRules rules) : walker_(std::make_unique<Walker>(std::move(rules))) {}
+TradeDecoder::~TradeDecoder() = default;
+TradeDecoder::TradeDecoder(TradeDecoder&&) noexcept = default;
+TradeDecoder& TradeDecoder::operator=(TradeDecoder&&) noexcept = default;
+
+void TradeDecoder::decode(const Message& message, DecodedMessage& out) { walker_->decode(message, out); }
+
+}  // namespace klined

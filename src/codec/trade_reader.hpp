@@ -1,0 +1,81 @@
+// One JSON object to one trade: the rules about fields, in the order in which the contract has them.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "field_names.hpp"
+#include "json_tokens.hpp"
+#include "klined/codec/trade_decoder.hpp"
+
+namespace klined {
+
+// Of each field: the token at which its value begins; 0 (which is the message's own bracket) where there is none.
+using FieldPlaces = std::array<std::uint32_t, kFieldCount>;
+
+enum class Verdict : std::uint8_t { kTrade, kIgnored, kNoPrice, kInvalid, kFuture };
+
+// Judges a trade by its fields: type, then price, then all others, then its time. One thread, which is the tokens' one.
+class TradeReader {
+ public:
+  TradeReader(TradeRules rules, JsonTokens& tokens) : rules_(std::move(rules)), tokens_(tokens) {}
+
+  // Fills `trade`, except for its place in the input; complete only where the verdict is kTrade. Texts that had to be
+  // unescaped are kept in `texts`. `timestamp` is the record's own, negative where it has none.
+  Verdict read(const FieldPlaces& places, UnixMilliseconds timestamp, Trade& trade,
+               std::vector<std::unique_ptr<std::string>>& texts);
+  // Why the last trade was invalid or future.
+  const std::string& reason() const { return reason_; }
+
+ private:
+  enum class Kind : std::uint8_t { kMissing, kText, kScalar, kObject, kArray, kBadText };
+  struct Value {
+    Kind kind = Kind::kMissing;
+    std::string_view text;
+  };
+  enum class Found : std::uint8_t { kMissing, kGood, kBad };
+
+  std::uint32_t place_of(Field field) const { return (*places_)[static_cast<std::size_t>(field)]; }
+  Value value_at(std::uint32_t token);
+  Value value_of(Field field) { return value_at(place_of(field)); }
+
+  Found read_text(Field field, std::string_view& out);
+  Found read_number_text(Field field, std::string_view& out);
+  Found read_integer(Field field, std::int64_t max, std::int64_t& out);
+  Found read_double(Field field, double& out);
+  Found read_amount(Field field, Decimal& out, std::string_view& text);
+  bool is_there(Field field, Found found);
+  bool fail(Field field, std::string_view problem);
+
+  bool read_chain(Trade& trade);
+  bool read_pair(Trade& trade);
+  bool read_hash();
+  bool read_position(Trade& trade);
+  bool read_index(Field field, std::uint32_t& out);
+  bool read_amounts(Trade& trade);
+  bool read_market(Trade& trade);
+  bool read_clamp(Trade& trade);
+  bool read_token(Trade& trade);
+  std::uint32_t find_token_addr(std::uint32_t object);
+  UnixMilliseconds read_create_time();
+  Fingerprint fingerprint(const Trade& trade);
+  bool is_future(const Trade& trade, UnixMilliseconds timestamp);
+
+  TradeRules rules_;
+  JsonTokens& tokens_;
+  const FieldPlaces* places_ = nullptr;
+  std::vector<std::unique_ptr<std::string>>* texts_ = nullptr;
+  std::string reason_;
+  // Texts of the identity, as sent, without quotes.
+  std::string_view hash_;
+  std::string_view token_amount_;
+  std::string_view base_token_amount_;
+  std::string_view price_;
+  std::string identity_;  // the bytes that are hashed
+};
+
+}  // namespace klined
