@@ -1,0 +1,197 @@
+#include "klined/store/candle_columns.hpp"
+
+#include <array>
+#include <charconv>
+#include <limits>
+
+namespace klined {
+
+namespace {
+
+// In the order of append_row() and read_candle(). The key stands first; `updated_at` is the server's.
+constexpr auto kColumns = std::to_array<std::string_view>({"chain_id",
+                                                           "pair_address",
+                                                           "candle_time",
+                                                           "open_at",
+                                                           "close_at",
+                                                           "o",
+                                                           "h",
+                                                           "l",
+                                                           "c",
+                                                           "v",
+                                                           "t",
+                                                           "a",
+                                                           "count",
+                                                           "buy_count",
+                                                           "sell_count",
+                                                           "mcap_o",
+                                                           "mcap_h",
+                                                           "mcap_l",
+                                                           "mcap_c",
+                                                           "mkt_cap",
+                                                           "pump_point",
+                                                           "token_addr",
+                                                           "only_clamped",
+                                                           "open_pos",
+                                                           "close_pos",
+                                                           "last_pos"});
+constexpr std::size_t kKeyColumns = 3;
+constexpr std::size_t kPositionColumns = 3;  // the last ones
+
+std::string column_list(std::size_t begin, std::size_t end, std::string_view before, std::string_view after = {}) {
+  std::string list;
+  for (std::size_t i = begin; i < end; ++i) {
+    if (i > begin) list += ',';
+    list += before;
+    list += '`';
+    list += kColumns[i];
+    list += '`';
+    list += after;
+  }
+  return list;
+}
+
+std::string update_list() {
+  std::string list;
+  for (std::size_t i = kKeyColumns; i < kColumns.size(); ++i) {
+    if (i > kKeyColumns) list += ',';
+    // VALUES() is what both servers understand; MySQL alone knows the newer row alias.
+    list.append("`").append(kColumns[i]).append("`=VALUES(`").append(kColumns[i]).append("`)");
+  }
+  return list;
+}
+
+// Takes digits up to ':' or the end; false where there are none, too many, or something else.
+template <typename Number>
+bool take_number(std::string_view& text, Number max, Number& out) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
+  if (error != std::errc() || out < 0 || out > max) return false;
+  text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+  if (text.empty()) return true;
+  if (text.front() != ':' || text.size() == 1) return false;
+  text.remove_prefix(1);
+  return true;
+}
+
+}  // namespace
+
+void append_position(SqlText& sql, const Position& position, const TopicNumbers& topics) {
+  sql.integer(position.block_time) << ':';
+  sql.integer(position.slot) << ':';
+  sql.integer(position.transaction_index) << ':';
+  sql.integer(position.log_index) << ':';
+  sql.integer(topics.number_of(position.log.topic_rank())) << ':';
+  sql.integer(position.log.partition()) << ':';
+  sql.integer(position.offset) << ':';
+  sql.integer(position.index);
+}
+
+std::optional<Position> parse_position(std::string_view text, const TopicNumbers& topics) {
+  constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max();
+  constexpr std::int64_t kMax32 = std::numeric_limits<std::uint32_t>::max();
+  constexpr std::array<std::int64_t, 8> kLimits = {
+      kMax, kMax, kMax32, kMax32, std::numeric_limits<std::int32_t>::max(), LogId::kPartitionLimit - 1, kMax, kMax32};
+  std::array<std::int64_t, 8> parts{};
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    if (!take_number(text, kLimits[i], parts[i])) return std::nullopt;
+  }
+  const std::optional<std::uint32_t> rank = topics.rank_of(static_cast<std::int32_t>(parts[4]));
+  if (!text.empty() || !rank) return std::nullopt;
+  Position position;
+  position.block_time = parts[0];
+  position.slot = parts[1];
+  position.transaction_index = static_cast<std::uint32_t>(parts[2]);
+  position.log_index = static_cast<std::uint32_t>(parts[3]);
+  position.log = LogId(*rank, static_cast<std::uint32_t>(parts[5]));
+  position.offset = parts[6];
+  position.index = static_cast<std::uint32_t>(parts[7]);
+  return position;
+}
+
+void append_upsert_head(SqlText& sql, Interval interval) {
+  static const std::string list = column_list(0, kColumns.size(), "");
+  sql << "INSERT INTO " << table_of(interval) << " (" << list << ") VALUES ";
+}
+
+void append_row(SqlText& sql, const CandleRow& row, const TopicNumbers& topics) {
+  const Candle& candle = row.candle;
+  sql << '(';
+  sql.integer(row.key.chain) << ',';
+  sql.quoted(row.key.pair) << ',';
+  sql.integer(row.key.time) << ',';
+  sql.integer(candle.open_at) << ',';
+  sql.integer(candle.close_at()) << ',';
+  for (const double price : {candle.open, candle.high, candle.low, candle.close}) sql.real(price) << ',';
+  sql.decimal(candle.amount_usd) << ',';
+  sql.decimal(candle.volume_token) << ',';
+  sql.real(candle.avg_price()) << ',';
+  for (const std::int64_t count : {candle.total_count(), candle.buy_count, candle.sell_count})
+    sql.integer(count) << ',';
+  for (const double mcap : {candle.mcap_open, candle.mcap_high, candle.mcap_low, candle.mcap_close})
+    sql.real(mcap) << ',';
+  sql.real(candle.mkt_cap) << ',';
+  sql.real(candle.pump_point) << ',';
+  sql.quoted(candle.token.view()) << (candle.only_clamped ? ",1,'" : ",0,'");
+  append_position(sql, candle.price_first, topics);
+  sql << "','";
+  append_position(sql, candle.price_last, topics);
+  sql << "','";
+  if (candle.last != candle.price_last) append_position(sql, candle.last, topics);
+  sql << "')";
+}
+
+void append_upsert_tail(SqlText& sql) {
+  static const std::string list = update_list();
+  sql << " ON DUPLICATE KEY UPDATE " << list;
+}
+
+std::string_view selected_columns(CandleColumns columns) {
+  static const std::string all = column_list(0, kColumns.size(), "k.");
+  static const std::string without_positions = column_list(0, kColumns.size() - kPositionColumns, "k.");
+  return columns == CandleColumns::kAll ? all : without_positions;
+}
+
+CandleRow read_candle(SqlRows& rows, Interval interval, CandleColumns columns, const TopicNumbers& topics) {
+  unsigned at = 0;
+  const auto integer = [&rows, &at] { return rows.integer(at++); };
+  const auto real = [&rows, &at] { return rows.real(at++); };
+  const auto decimal = [&rows, &at] {
+    const std::optional<Decimal> value = Decimal::parse_column(rows.text(at));
+    if (!value) rows.spoil(at);
+    ++at;
+    return value.value_or(Decimal());
+  };
+  const auto position = [&rows, &at, &topics] {
+    const std::optional<Position> value = parse_position(rows.text(at), topics);
+    if (!value) rows.spoil(at);
+    ++at;
+    return value.value_or(Position());
+  };
+
+  CandleRow row;
+  row.key.chain = static_cast<ChainId>(integer());
+  row.key.pair = rows.text(at++);
+  row.key.interval = interval;
+  row.key.time = integer();
+  Candle& candle = row.candle;
+  candle.open_at = integer();
+  candle.last.block_time = integer();
+  for (double* price : {&candle.open, &candle.high, &candle.low, &candle.close}) *price = real();
+  candle.amount_usd = decimal();
+  candle.volume_token = decimal();
+  at += 2;  // a and count follow from the others
+  candle.buy_count = integer();
+  candle.sell_count = integer();
+  for (double* mcap : {&candle.mcap_open, &candle.mcap_high, &candle.mcap_low, &candle.mcap_close}) *mcap = real();
+  candle.mkt_cap = real();
+  candle.pump_point = real();
+  candle.token = SharedText(rows.text(at++));
+  candle.only_clamped = integer() != 0;
+  if (columns == CandleColumns::kWithoutPositions) return row;
+  candle.price_first = position();
+  candle.price_last = position();
+  candle.last = rows.text(at).empty() ? candle.price_last : position();
+  return row;
+}
+
+}  // namespace klined

@@ -1,0 +1,293 @@
+#include "klined/store/claim_transaction.hpp"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <set>
+
+#include "klined/base/assertion.hpp"
+#include "klined/store/offset_columns.hpp"
+#include "klined/store/schema.hpp"
+
+namespace klined {
+
+namespace {
+
+constexpr std::string_view kReset = "start over with `klined reset`";
+
+std::map<std::string, std::string, std::less<>> split_settings(std::string_view text) {
+  std::map<std::string, std::string, std::less<>> settings;
+  while (!text.empty()) {
+    const std::string_view word = text.substr(0, text.find(' '));
+    text.remove_prefix(std::min(text.size(), word.size() + 1));
+    if (word.empty()) continue;
+    const std::size_t equals = std::min(word.find('='), word.size());
+    settings.emplace(word.substr(0, equals), word.substr(std::min(equals + 1, word.size())));
+  }
+  return settings;
+}
+
+}  // namespace
+
+std::optional<SettingDifference> find_difference(std::string_view stored, std::string_view wanted) {
+  const auto ours = split_settings(wanted);
+  const auto theirs = split_settings(stored);
+  const auto value = [](const auto& settings, std::string_view name) {
+    const auto found = settings.find(name);
+    return found == settings.end() ? std::string("none") : found->second;
+  };
+  std::set<std::string, std::less<>> names;
+  for (const auto* settings : {&ours, &theirs}) {
+    for (const auto& [name, text] : *settings) names.insert(name);
+  }
+  for (const std::string& name : names) {
+    if (value(ours, name) != value(theirs, name))
+      return SettingDifference{name, value(theirs, name), value(ours, name)};
+  }
+  return std::nullopt;
+}
+
+Result<Claim> ClaimTransaction::run() {
+  KLINED_ASSERT(request_.lanes > 0, "at least one lane");
+  if (auto begun = connection_.begin("begin a claim"); !begun) return std::unexpected(begun.error());
+  Status done = take();
+  if (done) {
+    done = connection_.commit("commit a claim");
+    // A claim that may have been stored is repeated without harm: the owner is the same.
+    if (!done && done.error().kind == ErrorKind::kUnknown) done = retry(done.error().message);
+  } else {
+    connection_.rollback();
+  }
+  if (!done) return std::unexpected(done.error());
+  std::ranges::sort(offsets_, {}, [](const LaneOffset& o) { return std::tie(o.topic, o.partition, o.lane); });
+  return Claim{std::move(offsets_), topics_.names()};
+}
+
+Status ClaimTransaction::take() {
+  if (auto done = check_meta(); !done) return done;
+  if (auto done = register_topics(); !done) return done;
+  const auto stored = read_stored();
+  if (!stored) return std::unexpected(stored.error());
+  for (const PartitionStart& start : request_.partitions) {
+    const auto rows = stored->find({start.topic, start.partition});
+    const std::vector<LaneOffset> none;
+    if (auto done = place_partition(start, rows == stored->end() ? none : rows->second); !done) return done;
+  }
+  return write_offsets();
+}
+
+// ---- May this group have these tables at all? ----------------------------------------------------------------------
+
+Status ClaimTransaction::check_meta() {
+  // Writing first takes the row's lock whether it exists or not; whoever claims at the same moment waits here.
+  sql_ << "INSERT INTO stream_meta (name,value) VALUES ('consumer_group',";
+  sql_.quoted(request_.group) << ") ON DUPLICATE KEY UPDATE name=VALUES(name)";
+  if (auto done = connection_.execute(sql_.view(), "lock stream_meta"); !done) return std::unexpected(done.error());
+  Result<SqlRows> rows = connection_.query("SELECT name,value FROM stream_meta FOR UPDATE", "read stream_meta");
+  if (!rows) return std::unexpected(rows.error());
+  std::map<std::string, std::string, std::less<>> meta;
+  while (rows->next()) meta.emplace(rows->text(0), rows->text(1));
+
+  if (meta.contains("reset")) {
+    return fatal(
+        fmt::format("mysql: a reset of database {} was broken off, its candles are incomplete: run `klined reset` again",
+                    database()));
+  }
+  if (meta["consumer_group"] != request_.group) {
+    return fatal(
+        fmt::format("mysql: the tables of database {} hold the candles of consumer group \"{}\", not of \"{}\": "
+                    "use that group, or another database, or {}",
+                    database(), meta["consumer_group"], request_.group, kReset));
+  }
+  if (auto done = check_no_orphans(request_.group); !done) return done;
+  if (const auto settings = meta.find("settings"); settings != meta.end()) return check_settings(settings->second);
+  sql_.clear();
+  sql_ << "INSERT INTO stream_meta (name,value) VALUES ('settings',";
+  sql_.quoted(request_.settings) << ')';
+  if (auto done = connection_.execute(sql_.view(), "write the settings"); !done) return std::unexpected(done.error());
+  return {};
+}
+
+Status ClaimTransaction::check_settings(const std::string& stored) {
+  const std::optional<SettingDifference> difference = find_difference(stored, request_.settings);
+  if (!difference) return {};
+  return fatal(
+      fmt::format("mysql: the candles of database {} were computed with {} = {}, and {} is {} now: set it back, or "
+                  "use another database, or {}",
+                  database(), difference->name, difference->stored, difference->name, difference->wanted, kReset));
+}
+
+// Candles without offsets would count every trade once more.
+Status ClaimTransaction::check_no_orphans(const std::string& group) {
+  sql_.clear();
+  sql_ << "SELECT 1 FROM stream_offset WHERE consumer_group=";
+  sql_.quoted(group) << " LIMIT 1";
+  const Result<SqlRows> offsets = connection_.query(sql_.view(), "look for stored offsets");
+  if (!offsets) return std::unexpected(offsets.error());
+  if (offsets->size() > 0) return {};
+  const Result<std::vector<Interval>> tables = candle_tables(connection_);
+  if (!tables) return std::unexpected(tables.error());
+  for (const Interval interval : *tables) {
+    const std::string statement = fmt::format("SELECT 1 FROM {} LIMIT 1", table_of(interval));
+    const Result<SqlRows> rows = connection_.query(statement, "look for stored candles");
+    if (!rows) return std::unexpected(rows.error());
+    if (rows->size() == 0) continue;
+    return fatal(
+        fmt::format("mysql: {}.{} holds candles, but stream_offset does not say which part of the input they "
+                    "contain, so reading on would count trades twice: {}",
+                    database(), table_of(interval), kReset));
+  }
+  return {};
+}
+
+// ---- Topics --------------------------------------------------------------------------------------------------------
+
+Status ClaimTransaction::register_topics() {
+  Result<SqlRows> rows =
+      connection_.query("SELECT topic_id,topic FROM stream_topic FOR UPDATE", "read the known topics");
+  if (!rows) return std::unexpected(rows.error());
+  std::vector<std::pair<std::int32_t, std::string>> known;
+  std::int32_t next_number = 1;
+  while (rows->next()) {
+    known.emplace_back(static_cast<std::int32_t>(rows->integer(0)), rows->text(1));
+    next_number = std::max(next_number, known.back().first + 1);
+  }
+  for (const PartitionStart& start : request_.partitions) {
+    const auto found = std::ranges::find(known, start.topic, &std::pair<std::int32_t, std::string>::second);
+    if (found != known.end()) continue;
+    if (known.size() == LogId::kTopicLimit) {
+      return fatal(
+          fmt::format("mysql: database {} knows {} topics already, no more can be told apart: use another database",
+                      database(), known.size()));
+    }
+    sql_.clear();
+    sql_ << "INSERT INTO stream_topic (topic_id,topic) VALUES (";
+    sql_.integer(next_number) << ',';
+    sql_.quoted(start.topic) << ')';
+    if (auto done = connection_.execute(sql_.view(), "register a topic"); !done) return std::unexpected(done.error());
+    known.emplace_back(next_number++, start.topic);
+  }
+  topics_ = TopicNumbers(std::move(known));
+  return {};
+}
+
+// ---- Offsets -------------------------------------------------------------------------------------------------------
+
+Result<std::map<ClaimTransaction::Partition, std::vector<LaneOffset>>> ClaimTransaction::read_stored() {
+  std::map<Partition, std::vector<LaneOffset>> stored;
+  if (request_.partitions.empty()) return stored;
+  sql_.clear();
+  sql_ << "SELECT " << kOffsetColumns << " FROM stream_offset FORCE INDEX (PRIMARY) WHERE consumer_group=";
+  sql_.quoted(request_.group) << " AND (";
+  for (const PartitionStart& start : request_.partitions) {
+    if (&start != &request_.partitions.front()) sql_ << " OR ";
+    sql_ << "(topic=";
+    sql_.quoted(start.topic) << " AND partition_id=";
+    sql_.integer(start.partition) << ')';
+  }
+  sql_ << ") FOR UPDATE";
+  Result<SqlRows> rows = connection_.query(sql_.view(), "read the stored offsets");
+  if (!rows) return std::unexpected(rows.error());
+  bool first = true;
+  while (rows->next()) {
+    LaneOffset offset = read_offset(*rows);
+    max_block_time_ = std::max(max_block_time_, offset.max_block_time);
+    closed_until_ = first ? offset.closed_until : std::min(closed_until_, offset.closed_until);
+    first = false;
+    stored[{offset.topic, offset.partition}].push_back(std::move(offset));
+  }
+  if (!rows->good()) {
+    return fatal(
+        fmt::format("mysql: column {} of {}.stream_offset holds a value that klined has not written: restore the row, "
+                    "or {}",
+                    rows->which_bad(), database(), kReset));
+  }
+  return stored;
+}
+
+Status ClaimTransaction::place_partition(const PartitionStart& start, const std::vector<LaneOffset>& stored) {
+  if (stored.empty()) {
+    for (std::int32_t lane = 0; lane < request_.lanes; ++lane) {
+      offsets_.push_back({.topic = start.topic,
+                          .partition = start.partition,
+                          .lane = lane,
+                          .next_offset = start.offset,
+                          .window_offset = start.offset,
+                          .window_clocks = {}});
+    }
+    return {};
+  }
+  const auto [smallest, largest] = std::ranges::minmax(stored, {}, &LaneOffset::lane);
+  const auto lanes = static_cast<std::int32_t>(stored.size());
+  if (smallest.lane != 0 || largest.lane != lanes - 1) {
+    return fatal(
+        fmt::format("mysql: rows of {}[{}] are missing in {}.stream_offset: {} rows, lanes {} to {}; restore them, "
+                    "or {}",
+                    start.topic, start.partition, database(), lanes, smallest.lane, largest.lane, kReset));
+  }
+  if (lanes == request_.lanes) {
+    offsets_.insert(offsets_.end(), stored.begin(), stored.end());
+    return {};
+  }
+  Result<std::vector<LaneOffset>> divided = divide_anew(start, stored);
+  if (!divided) return std::unexpected(divided.error());
+  offsets_.insert(offsets_.end(), divided->begin(), divided->end());
+  return {};
+}
+
+// Pairs change lanes, so each new lane gets what holds for all of the old ones.
+Result<std::vector<LaneOffset>> ClaimTransaction::divide_anew(const PartitionStart& start,
+                                                              const std::vector<LaneOffset>& stored) {
+  const auto [least, most] = std::ranges::minmax(stored, {}, &LaneOffset::next_offset);
+  if (least.next_offset != most.next_offset) {
+    return fatal(
+        fmt::format("mysql: engine.lanes is {}, but the offsets are stored for {} lanes, and those of {}[{}] stand "
+                    "apart ({} to {}): start once with engine.lanes: {}, stop it with SIGTERM (which brings them to "
+                    "one offset), then change the number",
+                    request_.lanes, stored.size(), start.topic, start.partition, least.next_offset, most.next_offset,
+                    stored.size()));
+  }
+  sql_.clear();
+  sql_ << "DELETE FROM stream_offset WHERE consumer_group=";
+  sql_.quoted(request_.group) << " AND topic=";
+  sql_.quoted(start.topic) << " AND partition_id=";
+  sql_.integer(start.partition);
+  if (auto done = connection_.execute(sql_.view(), "rewrite the lanes"); !done) return std::unexpected(done.error());
+  spdlog::info("offsets divided anew: topic={} partition={} lanes={} before={} next_offset={}", start.topic,
+               start.partition, request_.lanes, stored.size(), least.next_offset);
+  LaneOffset common = *std::ranges::min_element(stored, {}, &LaneOffset::window_offset);
+  common.max_block_time = max_block_time_;
+  common.closed_until = closed_until_;
+  std::vector<LaneOffset> divided(static_cast<std::size_t>(request_.lanes), common);
+  for (std::int32_t lane = 0; lane < request_.lanes; ++lane) divided[static_cast<std::size_t>(lane)].lane = lane;
+  return divided;
+}
+
+Status ClaimTransaction::write_offsets() {
+  constexpr std::size_t kRows = 500;
+  for (std::size_t begin = 0; begin < offsets_.size(); begin += kRows) {
+    sql_.clear();
+    sql_ << "INSERT INTO stream_offset (consumer_group,owner," << kOffsetColumns << ") VALUES ";
+    for (std::size_t i = begin; i < std::min(begin + kRows, offsets_.size()); ++i) {
+      const LaneOffset& offset = offsets_[i];
+      sql_ << (i > begin ? ",(" : "(");
+      sql_.quoted(request_.group) << ',';
+      sql_.unsigned_integer(request_.owner) << ',';
+      sql_.quoted(offset.topic) << ',';
+      sql_.integer(offset.partition) << ',';
+      sql_.integer(offset.lane) << ',';
+      sql_.integer(offset.next_offset) << ',';
+      sql_.integer(offset.window_offset) << ',';
+      sql_.quoted(clocks_text(offset.window_clocks)) << ',';
+      sql_.integer(offset.max_block_time) << ',';
+      sql_.integer(offset.closed_until) << ')';
+    }
+    sql_ << " ON DUPLICATE KEY UPDATE owner=VALUES(owner)";
+    if (auto done = connection_.execute(sql_.view(), "write the offsets' owner"); !done)
+      return std::unexpected(done.error());
+  }
+  return {};
+}
+
+}  // namespace klined

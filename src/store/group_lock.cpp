@@ -1,0 +1,92 @@
+#include "klined/store/group_lock.hpp"
+
+#include <fmt/format.h>
+#include <xxhash.h>
+
+#include <algorithm>
+
+#include "klined/store/sql_text.hpp"
+
+namespace klined {
+
+namespace {
+
+MySqlOptions with_short_idle(MySqlOptions options) {
+  options.idle_timeout = GroupLock::kIdle;
+  // A ping that is not answered by then leaves no time to stop before the server gives the lock away.
+  options.read_timeout = std::min<std::chrono::seconds>(options.read_timeout, GroupLock::kIdle * 2);
+  return options;
+}
+
+}  // namespace
+
+GroupLock::GroupLock(MySqlOptions options, std::string_view group)
+    : connection_(with_short_idle(std::move(options))), name_(name_of(connection_.options().database, group)) {}
+
+std::string GroupLock::name_of(std::string_view database, std::string_view group) {
+  // Servers compare lock names without case and allow 64 characters; the hash tells all names apart.
+  std::string both(database);
+  both += '\0';
+  both += group;
+  std::string shown;
+  for (const char c : group.substr(0, 32)) shown += c > ' ' && c < '\x7f' ? c : '_';
+  return fmt::format("klined:{}:{:016x}", shown, XXH3_64bits(both.data(), both.size()));
+}
+
+Result<bool> GroupLock::try_acquire(Milliseconds timeout) {
+  // The server counts: a lock that is taken twice has to be released twice.
+  if (held_ && ping()) return true;
+  const auto seconds = std::clamp<std::int64_t>((timeout.count() + 999) / 1000, 0, kIdle.count());
+  SqlText sql;
+  sql << "SELECT GET_LOCK(";
+  sql.quoted(name_) << ',';
+  sql.integer(seconds) << ')';
+  Result<SqlRows> rows = connection_.ask(sql.view(), "get the group's lock");
+  held_ = false;
+  if (!rows) return std::unexpected(rows.error());
+  if (!rows->next() || rows->is_null(0)) return retry("mysql: GET_LOCK was broken off by the server");
+  held_ = rows->text(0) == "1";
+  return held_;
+}
+
+Status GroupLock::ping() {
+  if (!held_) return retry("mysql: the group's lock is not held");
+  SqlText sql;
+  sql << "SELECT IS_USED_LOCK(";
+  sql.quoted(name_) << ")=CONNECTION_ID()";
+  // Not ask(): on a new connection the lock would be gone.
+  Result<SqlRows> rows = connection_.query(sql.view(), "ping the group's lock");
+  if (!rows) {
+    held_ = false;
+    connection_.close();
+    return retry(rows.error().message);
+  }
+  held_ = rows->next() && rows->text(0) == "1";
+  if (!held_) return retry("mysql: the server gave the group's lock away");
+  return {};
+}
+
+void GroupLock::release() {
+  if (!held_) return;
+  held_ = false;
+  SqlText sql;
+  sql << "SELECT RELEASE_LOCK(";
+  sql.quoted(name_) << ')';
+  if (!connection_.query(sql.view(), "release the group's lock")) connection_.close();
+}
+
+std::string GroupLock::holder() {
+  SqlText sql;
+  sql << "SELECT IS_USED_LOCK(";
+  sql.quoted(name_) << ')';
+  Result<SqlRows> used = connection_.ask(sql.view(), "ask for the lock's holder");
+  if (!used || !used->next() || used->is_null(0)) return "nobody";
+  const std::uint64_t id = used->unsigned_integer(0);
+  // Needs no right for connections of the same user; without one the number must do.
+  Result<SqlRows> process = connection_.ask(
+      fmt::format("SELECT user,host FROM information_schema.processlist WHERE id={}", id), "ask for the lock's holder");
+  if (!process || !process->next()) return fmt::format("connection {}", id);
+  return fmt::format("connection {} of {}@{}", id, process->text(0), process->text(1));
+}
+
+}  // namespace klined
