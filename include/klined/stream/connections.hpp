@@ -1,0 +1,34 @@
+// From the config to the options of each server's client, and from the tables to the cache's repair.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "klined/cache/redis_cache.hpp"
+#include "klined/store/candle_reader.hpp"
+#include "klined/stream/config.hpp"
+
+namespace klined {
+
+MySqlOptions mysql_options(const Config& config);
+// Requires config.redis.
+RedisOptions redis_options(const Config& config);
+
+// What Redis is repaired from: the tables. Used by the cache's thread only.
+class MySqlRows final : public RowSource {
+ public:
+  // `close_clock` gives a lower bound of the lanes' closing clocks; -1 where there is none yet.
+  MySqlRows(const Config& config, std::function<UnixSeconds()> close_clock);
+
+  Result<std::vector<CandleRow>> newest(ChainId chain, std::string_view pair, Interval interval, std::size_t keep) override;
+  Result<std::vector<SeriesName>> active_since(UnixSeconds since, const std::optional<SeriesName>& after,
+                                               std::size_t limit) override;
+  UnixSeconds close_clock(ChainId chain) override;
+
+ private:
+  std::vector<Interval> intervals_;
+  CandleReader reader_;
+  std::function<UnixSeconds()> close_clock_;
+};
+
+}  // namespace klined

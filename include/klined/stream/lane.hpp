@@ -1,0 +1,184 @@
+// A lane: the candles of a share of the pairs, from trade to table.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "klined/aggregate/candle_book.hpp"
+#include "klined/aggregate/dedupe_window.hpp"
+#include "klined/cache/update_queue.hpp"
+#include "klined/core/outcome.hpp"
+#include "klined/store/candle_store.hpp"
+#include "klined/stream/batch.hpp"
+#include "klined/stream/outbox.hpp"
+
+namespace klined {
+
+struct LaneOptions {
+  std::int32_t lane = 0;
+  std::int32_t lanes = 1;
+  std::vector<Interval> intervals;
+  std::vector<ChainId> chains;
+  std::vector<std::string> topics;  // by LogId's rank
+  UnixSeconds dedupe_window = 600;
+  UnixSeconds max_lateness = 7 * 86400;
+  UnixSeconds close_grace = 2;
+  std::string env = "prod";
+  std::string dead_letter_suffix = "-dlq";
+  bool caches = false;  // hand candles to LaneHost::cache()
+  Milliseconds publish_interval{100};
+  // One for when the lane is up to date, one for while it catches up.
+  struct Flush {
+    Milliseconds interval{500};
+    std::size_t rows = 10'000;
+  };
+  Flush flush;
+  Flush catch_up_flush{Milliseconds{5000}, 100'000};
+  std::size_t memory_limit = std::size_t{256} << 20U;  // of the lane's candles and dedupe memory, bytes
+};
+
+// What a lane asks of its surroundings. Calls return at once; answers come back through the lane's methods, on its turn.
+class LaneHost {
+ public:
+  virtual ~LaneHost() = default;
+  virtual void load(std::int32_t lane, std::vector<CandleKey> keys) = 0;                  // → rows_loaded()
+  virtual void load_histories(std::int32_t lane, std::vector<PairName> names) = 0;        // → history_loaded()
+  virtual void commit(std::int32_t lane, std::shared_ptr<const LaneCommit> commit) = 0;  // → committed()
+  virtual void cache(std::vector<CacheUpdate> updates) = 0;                               // best effort, no answer
+  // The stored rows of this bucket that are the lane's.
+  virtual void scan_bucket(std::int32_t lane, Interval interval, UnixSeconds bucket) = 0;  // → bucket_scanned()
+  // The lane can't go on; it does nothing more. The stored state is whole.
+  virtual void failed(const Error& error) = 0;
+};
+
+// The state machine of one lane: events in, requests out; no threads, no waiting, no time but what tick() brings.
+//
+// Laws:
+//  - a commit holds every trade below its offsets that belongs to the lane, and no other;
+//  - it goes to the store only after all that it makes durable is delivered (candles to readers, dead letters);
+//  - one commit at a time; trades go on being applied while it is under way, up to the memory limit;
+//  - messages below the lane's stored offset only rebuild the dedupe memory.
+//
+// Its methods are called one at a time (see LaneRunner), and in the order of the input for apply().
+class Lane {
+ public:
+  // `offsets`: the lane's rows of the claim.
+  Lane(LaneOptions options, const std::vector<LaneOffset>& offsets, LaneHost& host, Publisher* publisher);
+
+  // ---- events ----
+  // False while the lane must not take more trades: a snapshot is due, or memory is full. Then apply() is not called.
+  bool can_apply() const;
+  void apply(const DecodedBatch& batch);
+  struct Tick {
+    Instant now;
+    UnixSeconds wall = 0;
+    std::vector<ChainId> idle_chains;  // the wall clock counts for these, once the lane has taken everything in
+    bool queue_empty = false;          // nothing waits for apply()
+    bool catching_up = false;
+  };
+  void tick(const Tick& tick);
+  void rows_loaded(const std::vector<CandleKey>& keys, const std::vector<CandleRow>& rows);
+  void history_loaded(const PairName& name, const std::vector<TimedClose>& of_1m, const std::vector<TimedClose>& of_15m);
+  void committed();
+  void reported(std::vector<DeliveryReport> reports);
+  // Some rows of a bucket that has ended; `done` with the last of them. Those that memory does not hold are published as
+  // closed.
+  void bucket_scanned(Interval interval, UnixSeconds bucket, const std::vector<CandleRow>& rows, bool done);
+  // From now on commits as soon as there is something to commit; drained() tells when there is nothing left.
+  void drain() { draining_ = true; }
+  bool drained() const;
+
+  // ---- for the outside to look at ----
+  struct Counters {  // only grow
+    Ledger ledger;
+    std::int64_t dead_letters = 0;
+    std::int64_t candles_published = 0;
+    std::int64_t rows_written = 0;
+    std::int64_t commits = 0;
+  };
+  const Counters& counters() const { return counters_; }
+  const CandleBook& book() const { return book_; }
+  std::size_t dedupe_bytes() const;
+  std::size_t memory_bytes() const { return book_.bytes() + dedupe_bytes(); }
+  // Every candle of the lane, in memory or only stored, that ended with its grace at or before this is closed.
+  UnixSeconds closed_until() const;
+  // The oldest create_time behind each candle message that was acknowledged, and behind each commit, since the last call.
+  std::vector<UnixMilliseconds> take_delivered_create_times() { return std::exchange(delivered_create_times_, {}); }
+  std::vector<UnixMilliseconds> take_stored_create_times() { return std::exchange(stored_create_times_, {}); }
+  bool is_failed() const { return failed_; }
+
+ private:
+  enum class FlushStep {
+    kNone,
+    kDraining,    // no more trades: waiting for stored rows and for room to publish, then the snapshot is taken
+    kDelivering,  // the snapshot waits for what it covers to be delivered
+    kCommitting,
+  };
+  struct Partition {
+    std::string topic;
+    std::int64_t stored_offset = 0;  // next_offset in the store; messages below it are not applied again
+    std::int64_t expected = 0;       // next_offset of the last commit
+    PartitionPlace place;
+    std::map<ChainId, DedupeWindow> dedupe;
+  };
+
+  void step();
+  void fail(const Error& error);
+  bool check(const Status& status);
+  void apply_part(const DecodedBatch::Part& part);
+  void dead_letter(const Message& message, std::string_view bytes, Outcome outcome, std::string_view reason,
+                   std::optional<std::uint32_t> index);
+  void request_loads();
+  bool publish();
+  bool publish_pair(const CandleBook::PairChanges& changes);
+  bool flush_is_due() const;
+  void advance_flush();
+  void take_snapshot();
+  void close_candles();
+  void close_stored();
+  void expect_stored_open(Interval interval, UnixSeconds bucket);
+  void evict();
+
+  LaneOptions options_;
+  LaneHost& host_;
+  CandleBook book_;
+  Outbox outbox_;
+  std::map<LogId, Partition> partitions_;
+  std::map<ChainId, std::string> topics_of_chains_;
+
+  Tick now_;
+  ChainClocks clocks_;        // after the last batch
+  ChainClocks close_clocks_;  // up to where candles are closed
+  // Buckets, by the time that closes them, that may have rows outside memory that are not published as closed: those that
+  // were open when an earlier process ended, and those whose open candles were evicted. True: asked for.
+  std::map<std::tuple<UnixSeconds, Interval, UnixSeconds>, bool> stored_open_;
+  UnixSeconds max_block_time_ = -1;
+  bool moved_ = false;  // offsets changed since the last snapshot
+  bool draining_ = false;
+  bool failed_ = false;
+  bool warned_of_memory_ = false;
+
+  std::size_t loads_in_flight_ = 0;
+  Instant last_publish_{};
+  FlushStep flush_step_ = FlushStep::kNone;
+  Instant last_snapshot_{};
+  std::shared_ptr<LaneCommit> snapshot_;  // kDelivering and kCommitting
+  std::uint64_t snapshot_number_ = 0;
+  std::uint64_t durable_snapshot_ = 0;
+  std::uint64_t barrier_ = 0;  // kDelivering: the last publication that the snapshot waits for
+  UnixSeconds committed_closed_until_ = -1;
+  Counters counters_;
+  std::vector<UnixMilliseconds> delivered_create_times_;
+  std::vector<UnixMilliseconds> stored_create_times_;
+  UnixMilliseconds oldest_unstored_ = 0;  // create_time of what the next snapshot takes; 0 where unknown
+  UnixMilliseconds oldest_in_snapshot_ = 0;
+  CandleBook::PairChanges changes_;  // reused
+};
+
+}  // namespace klined

@@ -1,0 +1,60 @@
+#include "klined/stream/connections.hpp"
+
+#include <algorithm>
+
+#include "klined/base/assertion.hpp"
+
+namespace klined {
+
+MySqlOptions mysql_options(const Config& config) {
+  MySqlOptions options;
+  options.host = config.mysql.host;
+  options.port = config.mysql.port;
+  options.user = config.mysql.user;
+  options.password = config.mysql.password;
+  options.database = config.mysql.database;
+  options.socket = config.mysql.socket;
+  options.ssl_ca = config.mysql.ssl_ca;
+  return options;
+}
+
+RedisOptions redis_options(const Config& config) {
+  KLINED_ASSERT(config.redis.has_value(), "only where a cache is configured");
+  RedisOptions options;
+  options.host = config.redis->host;
+  options.port = config.redis->port;
+  options.username = config.redis->username;
+  options.password = config.redis->password;
+  options.database = config.redis->database;
+  options.keep = static_cast<std::size_t>(config.redis->keep);
+  options.ttl = config.redis->ttl;
+  options.close_grace = config.engine.close_grace;
+  return options;
+}
+
+MySqlRows::MySqlRows(const Config& config, std::function<UnixSeconds()> close_clock)
+    : intervals_(config.intervals), reader_(mysql_options(config)), close_clock_(std::move(close_clock)) {}
+
+Result<std::vector<CandleRow>> MySqlRows::newest(ChainId chain, std::string_view pair, Interval interval, std::size_t keep) {
+  if (std::ranges::find(intervals_, interval) == intervals_.end()) return std::vector<CandleRow>();
+  return reader_.newest(chain, pair, interval, keep);
+}
+
+// A pair that was written at all was written at the shortest interval. Pages hold whole pairs.
+Result<std::vector<SeriesName>> MySqlRows::active_since(UnixSeconds since, const std::optional<SeriesName>& after,
+                                                        std::size_t limit) {
+  std::optional<PairName> last;
+  if (after) last = PairName{after->chain, after->pair};
+  const std::size_t pairs_limit = std::max<std::size_t>(1, limit / intervals_.size());
+  const Result<std::vector<PairName>> pairs = reader_.pairs_written_since(intervals_.front(), since, last, pairs_limit);
+  if (!pairs) return std::unexpected(pairs.error());
+  std::vector<SeriesName> series;
+  for (const PairName& pair : *pairs) {
+    for (const Interval interval : intervals_) series.push_back({pair.chain, pair.pair, interval});
+  }
+  return series;
+}
+
+UnixSeconds MySqlRows::close_clock(ChainId /*chain*/) { return close_clock_(); }
+
+}  // namespace klined

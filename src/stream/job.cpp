@@ -1,0 +1,485 @@
+#include "klined/stream/job.hpp"
+
+#include <algorithm>
+#include <random>
+#include <set>
+
+#include <spdlog/spdlog.h>
+
+#include "klined/base/backoff.hpp"
+#include "klined/publish/kafka_admin.hpp"
+#include "klined/publish/kafka_publisher.hpp"
+#include "klined/store/group_lock.hpp"
+#include "klined/store/mysql_candle_store.hpp"
+#include "klined/store/schema.hpp"
+#include "klined/stream/connections.hpp"
+
+namespace klined {
+
+namespace {
+
+constexpr Milliseconds kPollTimeout{5};
+constexpr std::size_t kPollMessages = 2000;
+constexpr std::size_t kPollBytes = std::size_t{4} << 20U;
+constexpr Milliseconds kKafkaTimeout{10'000};
+constexpr Milliseconds kWatchInterval{1000};
+constexpr Milliseconds kPartitionCheck{30'000};
+constexpr Milliseconds kReportInterval{60'000};
+constexpr Milliseconds kLockPing{2000};
+constexpr Milliseconds kLockWait{1000};
+// While catching up, a partition this far ahead of the slowest waits until it is half as far.
+constexpr UnixSeconds kAheadLimit = 600;
+constexpr UnixMilliseconds kBehind = 60'000;      // older records than this mean catching up
+constexpr Milliseconds kRecentlyDrained{2000};
+
+Error stopped_error() { return {ErrorKind::kRetry, "stopped while starting"}; }
+
+std::string describe(const Ledger& ledger) {
+  std::string text = fmt::format("read={}", ledger.read());
+  for (std::size_t i = 0; i < kOutcomeCount; ++i) text += fmt::format(" {}={}", kOutcomeNames[i], ledger.counts[i]);
+  return text;
+}
+
+}  // namespace
+
+// What lives between a claim and its end. The order of the members is the order in which they must be made.
+struct Job::Session {
+  std::unique_ptr<KafkaSource> source;
+  std::vector<TopicPartition> partitions;
+  Claim claim;
+  std::vector<Assignment> assignments;
+  std::unique_ptr<MySqlRows> rows;  // what the cache is repaired from
+  std::unique_ptr<RedisCache> cache;
+  std::unique_ptr<Pipeline> pipeline;
+  std::unique_ptr<KafkaPublisher> publisher;
+  std::atomic<bool> lock_lost{false};
+  std::unique_ptr<WorkerThread> lock_keeper;
+
+  std::map<LogId, std::int64_t> next_offsets;  // of what was ingested
+  std::set<LogId> paused;
+  UnixMilliseconds last_record_ms = 0;
+  Instant drained_at{};
+  Instant watched_at{};
+  Instant partitions_checked_at{};
+  Instant reported_at{};
+  Ledger reported;
+  Ledger counted;  // into the metrics
+  double delay_seconds = 0;
+  std::int64_t counted_published = 0, counted_rows = 0, counted_dead = 0, counted_commits = 0;
+
+  ~Session() {
+    lock_keeper.reset();
+    if (pipeline) pipeline->halt();  // the lanes let go of the publisher before it goes
+    publisher.reset();
+  }
+};
+
+Job::Job(const Config& config, const Clock& clock, Metrics& metrics)
+    : config_(config), clock_(clock), metrics_(metrics), mysql_outage_("MySQL", clock) {}
+
+Job::~Job() = default;
+
+// Calls until it works, it fails for good, or the job is stopped.
+template <typename Call>
+auto Job::persist(const char* what, Call call) -> decltype(call()) {
+  Backoff backoff(Milliseconds(200), Milliseconds(5000));
+  bool logged = false;
+  while (true) {
+    auto result = call();
+    if (result || result.error().kind == ErrorKind::kFatal || result.error().kind == ErrorKind::kFenced) {
+      if (logged && result) spdlog::info("{} works again", what);
+      return result;
+    }
+    if (!logged) spdlog::warn("{} does not work yet: {}; trying again until it does", what, result.error().message);
+    logged = true;
+    const Instant until = clock_.now() + backoff.next();
+    while (clock_.now() < until) {
+      if (stopping_) return std::unexpected(stopped_error());
+      std::this_thread::sleep_for(Milliseconds(20));
+    }
+  }
+}
+
+Status Job::run() {
+  if (Status status = persist("the check of schema and topics", [this] { return check_surroundings(); }); !status) {
+    return stopping_ ? Status{} : status;
+  }
+  while (!stopping_) {
+    const Result<bool> mine = wait_for_lock();
+    if (!mine) return std::unexpected(mine.error());
+    if (!*mine) break;  // stopped while standing by
+    const Result<SessionEnd> end = run_session();
+    if (!end) {
+      if (stopping_ && end.error().kind == ErrorKind::kRetry && end.error().message == stopped_error().message) return {};
+      return std::unexpected(end.error());
+    }
+    if (*end == SessionEnd::kStopped) return {};
+    if (*end == SessionEnd::kFenced) {
+      spdlog::warn("another process of group {} has claimed the partitions: nothing of it was written here since; standing by",
+                   config_.group);
+      lock_.reset();
+    } else {
+      spdlog::info("the topics have more partitions now: starting again with all of them");
+    }
+  }
+  return {};
+}
+
+Status Job::check_surroundings() {
+  if (Status status = check_schema(mysql_options(config_), config_.intervals); !status) return status;
+  Result<std::unique_ptr<KafkaAdmin>> admin = KafkaAdmin::open(admin_properties(config_));
+  if (!admin) return std::unexpected(admin.error());
+  std::vector<std::string> needed = config_.input.topics;
+  for (const std::string& topic : config_.input.topics) needed.push_back(dead_letter_topic(config_, topic));
+  if (publishes(config_)) {
+    for (const ChainId chain : config_.chains) needed.push_back(output_topic(config_, chain));
+  }
+  std::string missing;
+  for (const std::string& topic : needed) {
+    const Result<std::optional<int>> partitions = (*admin)->partitions_of(topic, kKafkaTimeout);
+    if (!partitions) return std::unexpected(partitions.error());
+    if (!*partitions) missing += (missing.empty() ? "" : ", ") + topic;
+  }
+  if (missing.empty()) return {};
+  return fatal(fmt::format("Kafka at {} has no topic {}: make the topics with `klined init` (input topics: `klined init --input-topics`)",
+                           config_.kafka.brokers, missing));
+}
+
+Result<bool> Job::wait_for_lock() {
+  if (lock_) return true;
+  auto lock = std::make_unique<GroupLock>(mysql_options(config_), config_.group);
+  bool said = false;
+  metrics_.active.Set(0);
+  while (!stopping_) {
+    const Result<bool> acquired = persist("the group's lock in MySQL", [&lock] { return lock->try_acquire(kLockWait); });
+    if (!acquired) {
+      if (stopping_) return false;
+      return std::unexpected(acquired.error());
+    }
+    if (*acquired) {
+      if (said) spdlog::info("the group's lock is free: taking over");
+      lock_ = std::move(lock);
+      metrics_.active.Set(1);
+      return true;
+    }
+    if (!said) spdlog::info("another process of group {} is active: standing by", config_.group);
+    said = true;
+  }
+  return false;
+}
+
+// ---- a session's beginning -----------------------------------------------------------------------------------------
+
+Result<Job::SessionEnd> Job::run_session() {
+  Session session;
+  Result<std::unique_ptr<KafkaSource>> source = KafkaSource::open({consumer_properties(config_), config_.group});
+  if (!source) return std::unexpected(source.error());
+  session.source = std::move(*source);
+  auto partitions = persist("reading the topics' partitions",
+                            [&] { return session.source->partitions_of(config_.input.topics, kKafkaTimeout); });
+  if (!partitions) return std::unexpected(partitions.error());
+  session.partitions = std::move(*partitions);
+
+  const auto terms = std::make_shared<StoreClaim>();
+  const auto new_store = [this, terms] { return std::make_unique<MySqlCandleStore>(mysql_options(config_), terms); };
+  auto claimed = persist("claiming the partitions", [&] { return claim(*session.source, *new_store(), session.partitions); });
+  if (!claimed) return std::unexpected(claimed.error());
+  session.claim = std::move(*claimed);
+  auto assignments = persist("comparing the stored offsets with the log",
+                             [&] { return place_readers(*session.source, session.claim, session.partitions); });
+  if (!assignments) return std::unexpected(assignments.error());
+  session.assignments = std::move(*assignments);
+
+  const auto new_reader = [this] { return std::make_unique<CandleReader>(mysql_options(config_)); };
+  if (config_.redis) {
+    session.rows = std::make_unique<MySqlRows>(config_, [&session] {
+      return session.pipeline ? session.pipeline->close_clock() : UnixSeconds{-1};
+    });
+    session.cache = std::make_unique<RedisCache>(redis_options(config_), session.rows.get(), clock_);
+  }
+  session.pipeline = std::make_unique<Pipeline>(
+      PipelineParts{.config = config_,
+                    .clock = clock_,
+                    .metrics = metrics_,
+                    .mysql_outage = mysql_outage_,
+                    .open_store = new_store,
+                    .open_reader = new_reader,
+                    .cache = session.cache.get()},
+      session.claim);
+  auto publisher = KafkaPublisher::open({producer_properties(config_)}, [&session](DeliveryReport&& report) {
+    session.pipeline->reported(std::move(report));
+  });
+  if (!publisher) return std::unexpected(publisher.error());
+  session.publisher = std::move(*publisher);
+  session.pipeline->start(*session.publisher);
+  return stream(session);
+}
+
+// Where partitions without rows begin. A partition that joins a topic whose other partitions have rows begins at its
+// beginning, whatever `start` says: all that it holds came after the topic was taken on.
+Result<std::vector<PartitionStart>> Job::starts_of(KafkaSource& source, const std::vector<LaneOffset>& stored,
+                                                   const std::vector<TopicPartition>& partitions) {
+  std::vector<PartitionStart> starts;
+  for (const TopicPartition& partition : partitions) {
+    PartitionStart start{partition.topic, partition.partition, 0};
+    const auto is_row = [&partition](const LaneOffset& row) {
+      return row.topic == partition.topic && row.partition == partition.partition;
+    };
+    if (std::ranges::none_of(stored, is_row)) {
+      const bool joins = std::ranges::find(stored, partition.topic, &LaneOffset::topic) != stored.end();
+      const Result<OffsetRange> range = source.range_of(partition, kKafkaTimeout);
+      if (!range) return std::unexpected(range.error());
+      start.offset = range->low;
+      if (!joins && config_.input.start.kind == StartAt::Kind::kLatest) start.offset = range->high;
+      if (!joins && config_.input.start.kind == StartAt::Kind::kTime) {
+        const Result<std::int64_t> at = source.offset_at(partition, config_.input.start.time, kKafkaTimeout);
+        if (!at) return std::unexpected(at.error());
+        start.offset = *at;
+      }
+    }
+    starts.push_back(start);
+  }
+  return starts;
+}
+
+Result<Claim> Job::claim(KafkaSource& source, CandleStore& store, const std::vector<TopicPartition>& partitions) {
+  CandleReader reader(mysql_options(config_));
+  const Result<std::vector<StoredLaneOffset>> rows = reader.offsets(config_.group);
+  if (!rows) return std::unexpected(rows.error());
+  std::vector<LaneOffset> stored;
+  for (const StoredLaneOffset& row : *rows) stored.push_back(row.offset);
+  Result<std::vector<PartitionStart>> starts = starts_of(source, stored, partitions);
+  if (!starts) return std::unexpected(starts.error());
+  ClaimRequest request;
+  request.group = config_.group;
+  std::random_device random;  // a new owner for each claim: fits a BIGINT, and is never 0
+  request.owner = ((static_cast<std::uint64_t>(random()) << 31U) ^ random()) | 1U;
+  request.lanes = config_.engine.lanes;
+  request.settings = settings_text(config_);
+  request.partitions = std::move(*starts);
+  return store.claim(request);
+}
+
+// Each partition is read from where the earliest dedupe window of its lanes began.
+Result<std::vector<Assignment>> Job::place_readers(KafkaSource& source, const Claim& claim,
+                                                   const std::vector<TopicPartition>& partitions) {
+  std::vector<Assignment> assignments;
+  for (const TopicPartition& partition : partitions) {
+    const Result<OffsetRange> range = source.range_of(partition, kKafkaTimeout);
+    if (!range) return std::unexpected(range.error());
+    std::int64_t next_first = range->high;
+    std::int64_t next_last = 0;
+    std::int64_t window = std::numeric_limits<std::int64_t>::max();
+    for (const LaneOffset& row : claim.offsets) {
+      if (row.topic != partition.topic || row.partition != partition.partition) continue;
+      next_first = std::min(next_first, row.next_offset);
+      next_last = std::max(next_last, row.next_offset);
+      window = std::min(window, row.window_offset);
+    }
+    const std::string log = fmt::format("{} partition {}", partition.topic, partition.partition);
+    if (next_last > range->high) {
+      return fatal(fmt::format("{} ends at offset {}, but {} is stored: the topic was made anew, or it is another cluster. "
+                               "Point the job at the right cluster, or start over with `klined reset`",
+                               log, range->high, next_last));
+    }
+    if (next_first < range->low) {
+      return fatal(fmt::format("{} begins at offset {}, but the stored candles end at {}: the {} messages between were deleted "
+                               "unread. Restore them, or start over with `klined reset`",
+                               log, range->low, next_first, range->low - next_first));
+    }
+    if (window < range->low && !config_.input.allow_dedupe_gap) {
+      return fatal(fmt::format("{} begins at offset {}, but the dedupe window begins at {}: trades sent again from there could not "
+                               "be told. Set input.allow_dedupe_gap: true to go on all the same",
+                               log, range->low, window));
+    }
+    const auto topic = std::ranges::find(claim.topics, partition.topic);
+    const LogId id(static_cast<std::uint32_t>(topic - claim.topics.begin()), static_cast<std::uint32_t>(partition.partition));
+    assignments.push_back({partition, id, std::max(window, range->low)});
+    spdlog::info("{}: stored up to offset {}, reading from {} (log {}..{})", log, next_first, assignments.back().offset,
+                 range->low, range->high);
+  }
+  return assignments;
+}
+
+// ---- a session's life ----------------------------------------------------------------------------------------------
+
+Result<Job::SessionEnd> Job::stream(Session& session) {
+  for (const Assignment& a : session.assignments) {
+    const LaneOffset* earliest = nullptr;
+    for (const LaneOffset& row : session.claim.offsets) {
+      if (row.topic != a.partition.topic || row.partition != a.partition.partition) continue;
+      if (earliest == nullptr || row.window_offset < earliest->window_offset) earliest = &row;
+    }
+    session.pipeline->assign(a.log, a.offset, earliest->window_clocks);
+    session.next_offsets[a.log] = a.offset;
+  }
+  if (Status status = session.source->assign(session.assignments); !status) return std::unexpected(status.error());
+  session.lock_keeper = std::make_unique<WorkerThread>("lock");
+  session.lock_keeper->post([this, &session](const std::stop_token& stop) {
+    while (WorkerThread::sleep(stop, kLockPing)) {
+      if (lock_->ping().has_value()) continue;
+      const Result<bool> again = lock_->try_acquire(Milliseconds(0));
+      if (again && !*again) session.lock_lost = true;
+    }
+  });
+  report(session, true);
+  session.partitions_checked_at = session.reported_at = clock_.now();
+
+  while (!stopping_) {
+    if (const std::optional<Error> failure = session.pipeline->failure()) {
+      if (failure->kind == ErrorKind::kFenced) return SessionEnd::kFenced;
+      return std::unexpected(*failure);
+    }
+    if (session.lock_lost) return SessionEnd::kFenced;
+    if (clock_.now() - session.watched_at >= kWatchInterval) {
+      watch(session);
+      if (session.partitions.size() != session.assignments.size()) {
+        if (Status status = end_session(session); !status) return std::unexpected(status.error());
+        return SessionEnd::kPartitions;
+      }
+    }
+    if (!session.pipeline->has_room()) {
+      session.pipeline->wait_for_room(Milliseconds(20));
+      continue;
+    }
+    Result<MessageBatch> batch = session.source->poll(kPollTimeout, kPollMessages, kPollBytes);
+    if (!batch) return std::unexpected(batch.error());
+    take_in(session, std::move(*batch));
+  }
+  if (Status status = end_session(session); !status) return std::unexpected(status.error());
+  return SessionEnd::kStopped;
+}
+
+void Job::take_in(Session& session, MessageBatch batch) {
+  if (!batch.messages.empty()) {
+    for (const Message& message : batch.messages) {
+      session.next_offsets[message.log] = message.offset + 1;
+      session.last_record_ms = std::max(session.last_record_ms, message.timestamp);
+    }
+    session.pipeline->ingest(std::move(batch));
+  }
+  const bool at_end = session.paused.empty() && std::ranges::all_of(session.assignments, [&session](const Assignment& a) {
+    return session.source->at_end(a.log);
+  });
+  const Instant now = clock_.now();
+  if (at_end) {
+    session.drained_at = now;
+    session.pipeline->note_drained();
+  }
+  const bool is_behind = session.last_record_ms > 0 && clock_.wall_ms() - session.last_record_ms > kBehind;
+  session.pipeline->set_catching_up(is_behind && now - session.drained_at > kRecentlyDrained);
+}
+
+// Keeps partitions close in block time while there is much to read, so that few candles are in work at once.
+void Job::align_partitions(Session& session) {
+  std::optional<UnixSeconds> slowest;
+  for (const Assignment& a : session.assignments) {
+    if (session.source->at_end(a.log)) continue;
+    const std::optional<UnixSeconds> time = session.pipeline->block_time_of(a.log);
+    if (time && (!slowest || *time < *slowest)) slowest = time;
+  }
+  for (const Assignment& a : session.assignments) {
+    const UnixSeconds ahead = slowest ? session.pipeline->block_time_of(a.log).value_or(0) - *slowest : 0;
+    const bool is_paused = session.paused.contains(a.log);
+    if (!is_paused && ahead > kAheadLimit && !session.source->at_end(a.log)) {
+      session.source->pause(a.log);
+      session.paused.insert(a.log);
+    } else if (is_paused && ahead <= kAheadLimit / 2) {
+      session.source->resume(a.log);
+      session.paused.erase(a.log);
+    }
+  }
+}
+
+// Once a second: what the outside wants to know, and what changes slowly.
+void Job::watch(Session& session) {
+  const Instant now = clock_.now();
+  session.watched_at = now;
+  align_partitions(session);
+  for (const Assignment& a : session.assignments) {
+    const std::int64_t high = session.source->high_watermark(a.log);
+    if (high < 0) continue;
+    const std::int64_t lag = std::max<std::int64_t>(0, high - session.next_offsets[a.log]);
+    metrics_.partition_lag(a.partition.topic, a.partition.partition).Set(static_cast<double>(lag));
+  }
+  session.source->commit_for_tools(session.pipeline->committed_offsets());
+  count(session);
+  if (now - session.partitions_checked_at >= kPartitionCheck) {
+    session.partitions_checked_at = now;
+    auto partitions = session.source->partitions_of(config_.input.topics, Milliseconds(2000));
+    if (partitions) session.partitions = std::move(*partitions);
+  }
+  if (now - session.reported_at >= kReportInterval) report(session, false);
+}
+
+void Job::count(Session& session) {
+  const Pipeline::Totals totals = session.pipeline->totals();
+  for (std::size_t i = 0; i < kOutcomeCount; ++i) {
+    metrics_.trades(kOutcomeNames[i]).Increment(static_cast<double>(totals.ledger.counts[i] - session.counted.counts[i]));
+  }
+  session.counted = totals.ledger;
+  const auto grow = [](prometheus::Counter& counter, std::int64_t total, std::int64_t& counted) {
+    counter.Increment(static_cast<double>(total - counted));
+    counted = total;
+  };
+  grow(metrics_.candles_published, totals.candles_published, session.counted_published);
+  grow(metrics_.rows_written("all"), totals.rows_written, session.counted_rows);
+  grow(metrics_.dead_letters, totals.dead_letters, session.counted_dead);
+  grow(metrics_.commits, totals.commits, session.counted_commits);
+  metrics_.memory_bytes("candles").Set(static_cast<double>(totals.candle_bytes));
+  metrics_.memory_bytes("dedupe").Set(static_cast<double>(totals.dedupe_bytes));
+  metrics_.inflight_bytes.Set(static_cast<double>(totals.inflight_bytes));
+  for (std::size_t lane = 0; lane < totals.queued_batches.size(); ++lane) {
+    metrics_.lane_queue_batches(static_cast<std::int32_t>(lane)).Set(static_cast<double>(totals.queued_batches[lane]));
+  }
+  metrics_.series_cached.Set(static_cast<double>(totals.pairs * static_cast<std::int64_t>(config_.intervals.size())));
+  metrics_.pending_loads.Set(static_cast<double>(totals.partial));
+  const auto stamp = [this](const char* part, UnixMilliseconds ms) {
+    metrics_.last_error_timestamp_seconds(part).Set(static_cast<double>(ms) / 1000.0);
+  };
+  stamp("mysql", mysql_outage_.last_error_ms());
+  stamp("kafka_in", session.source->last_error_ms());
+  stamp("kafka_out", session.publisher->last_error_ms());
+  if (session.cache) stamp("redis", session.cache->stats().last_error_ms);
+  session.delay_seconds = totals.delay_seconds > 0 ? totals.delay_seconds : session.delay_seconds;
+}
+
+void Job::report(Session& session, bool at_start) {
+  session.reported_at = clock_.now();
+  if (at_start) {
+    spdlog::info("active: group={} topics={} partitions={} lanes={} intervals={} output={}", config_.group,
+                 fmt::join(config_.input.topics, ","), session.assignments.size(), config_.engine.lanes, config_.intervals.size(),
+                 publishes(config_) ? fmt::format("klines-<chain>-{}", config_.env) : "none (env is local)");
+    return;
+  }
+  const Pipeline::Totals totals = session.pipeline->totals();
+  Ledger since = totals.ledger;
+  for (std::size_t i = 0; i < kOutcomeCount; ++i) since.counts[i] -= session.reported.counts[i];
+  session.reported = totals.ledger;
+  std::int64_t lag = 0;
+  for (const auto& [log, next] : session.next_offsets) lag += std::max<std::int64_t>(0, session.source->high_watermark(log) - next);
+  spdlog::info("last {} s: {} | in all: published={} rows={} | lag={} messages delay={:.0f} ms pairs={} candles={} memory={} MiB",
+               kReportInterval.count() / 1000, describe(since), totals.candles_published, totals.rows_written, lag,
+               session.delay_seconds * 1000, totals.pairs, totals.candles,
+               (totals.candle_bytes + totals.dedupe_bytes + totals.inflight_bytes) >> 20U);
+}
+
+Status Job::end_session(Session& session) {
+  const Instant begin = clock_.now();
+  spdlog::info("stopping: writing what was read");
+  if (!session.pipeline->drain(config_.engine.shutdown_timeout)) {
+    if (const std::optional<Error> failure = session.pipeline->failure()) return std::unexpected(*failure);
+    return std::unexpected(Error{ErrorKind::kRetry, fmt::format("not everything was written within engine.shutdown_timeout ({} ms); nothing is "
+                                                                "lost, the next start reads it again",
+                                                                config_.engine.shutdown_timeout.count())});
+  }
+  session.source->commit_for_tools(session.pipeline->committed_offsets());
+  if (session.cache) session.cache->wait_idle(Milliseconds(500));
+  count(session);
+  spdlog::info("stopped cleanly after {} ms: {} published={} rows={}",
+               std::chrono::duration_cast<Milliseconds>(clock_.now() - begin).count(), describe(session.counted),
+               session.counted_published, session.counted_rows);
+  return {};
+}
+
+}  // namespace klined

@@ -1,0 +1,409 @@
+#include "klined/stream/lane.hpp"
+
+#include <algorithm>
+#include <limits>
+
+#include <fmt/format.h>
+#include <google/protobuf/arena.h>
+#include <spdlog/spdlog.h>
+
+#include "klined/base/assertion.hpp"
+#include "klined/codec/kline_encoder.hpp"
+#include "kline.pb.h"
+
+namespace klined {
+
+namespace {
+
+// A closed candle stays in memory for a while, since late trades come soon or never.
+constexpr UnixSeconds kRetain = 120;
+constexpr std::size_t kLoadKeys = 1000;         // a request
+constexpr std::size_t kLoadsInFlight = 20'000;  // keys
+constexpr std::size_t kHistoryPairs = 200;      // a request
+constexpr std::size_t kMessagesInFlight = 20'000;
+constexpr std::size_t kCandlesAMessage = 1000;  // about 250 kB, below a broker's usual limit of 1 MB
+constexpr UnixSeconds kClosedUntilStep = 30;    // how far it may run ahead of what is stored
+constexpr std::int64_t kStoredOpenLimit = 10'000;  // buckets of an interval
+
+}  // namespace
+
+Lane::Lane(LaneOptions options, const std::vector<LaneOffset>& offsets, LaneHost& host, Publisher* publisher)
+    : options_(std::move(options)),
+      host_(host),
+      book_({.intervals = options_.intervals,
+             .stored_until = offsets.empty() ? -1 : std::ranges::max(offsets, {}, &LaneOffset::max_block_time).max_block_time,
+             .close_grace = options_.close_grace}),
+      outbox_(publisher, options_.lane) {
+  UnixSeconds closed_until = -1;
+  for (const LaneOffset& row : offsets) {
+    KLINED_ASSERT(row.lane == options_.lane, "a lane gets its own rows");
+    const auto topic = std::ranges::find(options_.topics, row.topic);
+    KLINED_ASSERT(topic != options_.topics.end(), "every claimed topic has a rank");
+    const LogId log(static_cast<std::uint32_t>(topic - options_.topics.begin()), static_cast<std::uint32_t>(row.partition));
+    partitions_.emplace(log, Partition{row.topic, row.next_offset, row.next_offset,
+                                       {row.next_offset, row.window_offset, row.window_clocks}, {}});
+    max_block_time_ = std::max(max_block_time_, row.max_block_time);
+    closed_until = std::max(closed_until, row.closed_until);
+  }
+  for (const ChainId chain : options_.chains) {
+    topics_of_chains_[chain] = fmt::format("klines-{}-{}", chain, options_.env);
+    if (max_block_time_ < 0) continue;  // nothing stored: nothing that an earlier process left open
+    raise_clock(close_clocks_, chain, closed_until);
+    book_.close_until(chain, closed_until);
+  }
+  committed_closed_until_ = closed_until;
+  if (max_block_time_ < 0) return;
+  for (const Interval interval : options_.intervals) {
+    Bucket bucket = bucket_of(interval, max_block_time_);
+    for (std::int64_t i = 0; i < kStoredOpenLimit && bucket.end + options_.close_grace > closed_until; ++i) {
+      expect_stored_open(interval, bucket.begin);
+      if (bucket.begin <= 0) break;
+      bucket = bucket_of(interval, bucket.begin - 1);
+    }
+  }
+}
+
+// ---- trades in -----------------------------------------------------------------------------------------------------
+
+bool Lane::can_apply() const {
+  if (failed_ || flush_step_ == FlushStep::kDraining || outbox_.has_held()) return false;
+  if (loads_in_flight_ >= kLoadsInFlight) return false;
+  if (flush_step_ != FlushStep::kNone && book_.dirty_count() >= 4 * options_.flush.rows) return false;
+  // Full memory is worth waiting for only where a commit or a delivery will let something go.
+  const bool frees = flush_step_ != FlushStep::kNone || book_.dirty_count() > 0 || book_.partial_count() > 0;
+  return !(frees && memory_bytes() > options_.memory_limit);
+}
+
+void Lane::apply(const DecodedBatch& batch) {
+  KLINED_ASSERT(can_apply(), "the caller asks first");
+  for (const DecodedBatch::Part& part : batch.parts) apply_part(part);
+  if (!check(book_.end_batch())) return;
+  for (const auto& [log, place] : batch.places) {
+    Partition& partition = partitions_.at(log);
+    if (place.next_offset <= partition.place.next_offset) continue;  // still reading what is stored
+    partition.place = place;
+    moved_ = true;
+  }
+  clocks_ = batch.chain_clocks;
+  step();
+}
+
+void Lane::apply_part(const DecodedBatch::Part& part) {
+  const Message& message = part.message;
+  Partition& partition = partitions_.at(message.log);
+  const bool is_stored = message.offset < partition.stored_offset;
+  if (!is_stored && lane_of_offset(message.offset, options_.lanes) == options_.lane) {
+    const DecodedMessage& decoded = part.decoded;
+    if (decoded.dead()) {
+      ++counters_.ledger[Outcome::kInvalid];
+      dead_letter(message, message.value, Outcome::kInvalid, decoded.dead_reason, std::nullopt);
+    }
+    counters_.ledger[Outcome::kIgnored] += decoded.ignored;
+    counters_.ledger[Outcome::kNoPrice] += decoded.no_price;
+    for (const BadTrade& bad : decoded.bad) {
+      ++counters_.ledger[bad.outcome];
+      dead_letter(message, bad.bytes, bad.outcome, bad.reason, bad.index);
+    }
+  }
+  for (const std::uint32_t index : part.trades_of(options_.lane)) {
+    const Trade& trade = part.decoded.trades[index];
+    const UnixSeconds clock = clock_of(part.clocks, trade.chain).value();
+    const UnixSeconds behind = clock - trade.position.block_time;
+    Outcome outcome = Outcome::kApplied;
+    if (behind > options_.max_lateness) {
+      outcome = Outcome::kLate;
+    } else if (partition.dedupe.try_emplace(trade.chain, options_.dedupe_window).first->second.seen(trade.identity, clock)) {
+      outcome = Outcome::kDuplicate;
+    }
+    if (is_stored) continue;
+    ++counters_.ledger[outcome];
+    if (outcome == Outcome::kApplied) {
+      max_block_time_ = std::max(max_block_time_, trade.position.block_time);
+      if (oldest_unstored_ == 0 || trade.create_time < oldest_unstored_) oldest_unstored_ = trade.create_time;
+      if (!check(book_.add(trade))) return;
+    } else if (outcome == Outcome::kLate) {
+      dead_letter(message, trade.bytes, outcome, fmt::format("block_time is {} s behind the partition's clock", behind),
+                  trade.position.index);
+    }
+  }
+}
+
+void Lane::dead_letter(const Message& message, std::string_view bytes, Outcome outcome, std::string_view reason,
+                       std::optional<std::uint32_t> index) {
+  const std::string& topic = partitions_.at(message.log).topic;
+  Publication letter;
+  letter.topic = topic + options_.dead_letter_suffix;
+  letter.key = fmt::format("{}-{}", message.log.partition(), message.offset);
+  letter.value = bytes;
+  letter.headers = {{"error", fmt::format("{}: {}", name_of(outcome), reason)},
+                    {"topic", topic},
+                    {"partition", std::to_string(message.log.partition())},
+                    {"offset", std::to_string(message.offset)}};
+  if (index) letter.headers.emplace_back("index", std::to_string(*index));
+  ++counters_.dead_letters;
+  outbox_.hold(std::move(letter));
+}
+
+// ---- answers -------------------------------------------------------------------------------------------------------
+
+void Lane::rows_loaded(const std::vector<CandleKey>& keys, const std::vector<CandleRow>& rows) {
+  loads_in_flight_ -= keys.size();
+  if (failed_) return;
+  std::vector<const CandleRow*> sorted;
+  sorted.reserve(rows.size());
+  for (const CandleRow& row : rows) sorted.push_back(&row);
+  const auto key_of = [](const CandleRow* row) -> const CandleKey& { return row->key; };
+  std::ranges::sort(sorted, {}, key_of);
+  for (const CandleKey& key : keys) {
+    const auto at = std::ranges::lower_bound(sorted, key, {}, key_of);
+    const bool is_stored = at != sorted.end() && (*at)->key == key;
+    if (!check(book_.loaded(key, is_stored ? &(*at)->candle : nullptr))) return;
+  }
+  step();
+}
+
+void Lane::history_loaded(const PairName& name, const std::vector<TimedClose>& of_1m, const std::vector<TimedClose>& of_15m) {
+  book_.history_loaded(name, of_1m, of_15m);
+}
+
+void Lane::reported(std::vector<DeliveryReport> reports) {
+  for (DeliveryReport& report : reports) {
+    const std::optional<Outbox::Delivered> delivered = outbox_.report(std::move(report));
+    if (delivered && delivered->oldest_create_time > 0) delivered_create_times_.push_back(delivered->oldest_create_time);
+  }
+  step();
+}
+
+void Lane::committed() {
+  KLINED_ASSERT(flush_step_ == FlushStep::kCommitting, "one commit at a time");
+  for (const LaneCommit::Advance& advance : snapshot_->offsets) {
+    for (auto& [log, partition] : partitions_) {
+      if (partition.topic == advance.to.topic && log.partition() == static_cast<std::uint32_t>(advance.to.partition)) {
+        partition.expected = advance.to.next_offset;
+      }
+    }
+    committed_closed_until_ = advance.to.closed_until;
+  }
+  counters_.rows_written += static_cast<std::int64_t>(snapshot_->rows.size());
+  ++counters_.commits;
+  if (oldest_in_snapshot_ > 0) stored_create_times_.push_back(oldest_in_snapshot_);
+  snapshot_.reset();
+  durable_snapshot_ = snapshot_number_;
+  flush_step_ = FlushStep::kNone;
+  if (memory_bytes() > options_.memory_limit / 10 * 9) evict();
+  step();
+}
+
+void Lane::tick(const Tick& tick) {
+  now_ = tick;
+  if (failed_) return;
+  close_candles();
+  evict();
+  step();
+}
+
+// ---- requests ------------------------------------------------------------------------------------------------------
+
+bool Lane::check(const Status& status) {
+  if (!status) fail(status.error());
+  return status.has_value();
+}
+
+void Lane::fail(const Error& error) {
+  if (failed_) return;
+  failed_ = true;
+  host_.failed(error);
+}
+
+// What there is to ask for or to send, after every event.
+void Lane::step() {
+  if (failed_) return;
+  outbox_.push(now_.now);
+  request_loads();
+  if (now_.now - last_publish_ >= options_.publish_interval) {
+    last_publish_ = now_.now;
+    publish();
+  }
+  advance_flush();
+}
+
+void Lane::request_loads() {
+  while (loads_in_flight_ < kLoadsInFlight) {
+    std::vector<CandleKey> keys = book_.take_wanted_rows(kLoadKeys);
+    if (keys.empty()) break;
+    loads_in_flight_ += keys.size();
+    host_.load(options_.lane, std::move(keys));
+  }
+  std::vector<PairName> names = book_.take_wanted_histories(kHistoryPairs);
+  if (!names.empty()) host_.load_histories(options_.lane, std::move(names));
+}
+
+// Sends what changed. True where all of it is out.
+bool Lane::publish() {
+  while (book_.has_changes()) {
+    if (outbox_.in_flight() >= kMessagesInFlight || outbox_.has_held()) return false;
+    book_.next_change(clocks_, changes_);
+    if (!publish_pair(changes_)) return false;
+    counters_.candles_published += static_cast<std::int64_t>(changes_.candles.size());
+    book_.published(outbox_.last_sent());
+  }
+  return true;
+}
+
+bool Lane::publish_pair(const CandleBook::PairChanges& changes) {
+  const bool publishes = options_.env != "local";
+  std::vector<CacheUpdate> updates;
+  for (std::size_t first = 0; first < changes.candles.size(); first += kCandlesAMessage) {
+    google::protobuf::Arena arena;
+    auto& klines = *google::protobuf::Arena::CreateMessage<proto::Klines>(&arena);
+    const std::size_t end = std::min(first + kCandlesAMessage, changes.candles.size());
+    for (std::size_t i = first; i < end; ++i) {
+      const KlineView& view = changes.candles[i];
+      proto::Kline& kline = *klines.add_list();
+      fill_kline(view, kline);
+      if (!options_.caches) continue;
+      updates.push_back({{view.chain, std::string(view.pair), view.interval, view.time},
+                         kline.SerializeAsString(),
+                         view.candle->revision(),
+                         view.closed});
+    }
+    if (!publishes) continue;
+    if (changes.fluctuation) fill_fluctuation(*changes.fluctuation, *klines.mutable_fluctuation());
+    Publication publication{topics_of_chains_.at(changes.chain), std::string(changes.pair), klines.SerializeAsString(), {}};
+    if (!outbox_.send(publication, changes.oldest_create_time)) return false;
+  }
+  if (options_.caches) host_.cache(std::move(updates));
+  return true;
+}
+
+// ---- the flush -----------------------------------------------------------------------------------------------------
+
+bool Lane::flush_is_due() const {
+  const bool something = moved_ || book_.dirty_count() > 0 || closed_until() >= committed_closed_until_ + kClosedUntilStep;
+  if (!something) return false;
+  const LaneOptions::Flush& flush = now_.catching_up ? options_.catch_up_flush : options_.flush;
+  return draining_ || now_.now - last_snapshot_ >= flush.interval || book_.dirty_count() >= flush.rows ||
+         memory_bytes() > options_.memory_limit;
+}
+
+void Lane::advance_flush() {
+  if (flush_step_ == FlushStep::kNone && flush_is_due()) flush_step_ = FlushStep::kDraining;
+  if (flush_step_ == FlushStep::kDraining && book_.partial_count() == 0 && !outbox_.has_held()) {
+    close_candles();
+    if (publish()) take_snapshot();
+  }
+  if (flush_step_ == FlushStep::kDelivering && outbox_.delivered_through() >= barrier_) {
+    flush_step_ = FlushStep::kCommitting;
+    host_.commit(options_.lane, snapshot_);
+  }
+}
+
+void Lane::take_snapshot() {
+  snapshot_ = std::make_shared<LaneCommit>();
+  snapshot_->lane = options_.lane;
+  snapshot_->rows = book_.take_dirty(++snapshot_number_);
+  for (const auto& [log, partition] : partitions_) {
+    snapshot_->offsets.push_back({partition.expected,
+                                  {.topic = partition.topic,
+                                   .partition = static_cast<std::int32_t>(log.partition()),
+                                   .lane = options_.lane,
+                                   .next_offset = partition.place.next_offset,
+                                   .window_offset = partition.place.window_offset,
+                                   .window_clocks = partition.place.window_clocks,
+                                   .max_block_time = max_block_time_,
+                                   .closed_until = closed_until()}});
+  }
+  moved_ = false;
+  last_snapshot_ = now_.now;
+  oldest_in_snapshot_ = std::exchange(oldest_unstored_, 0);
+  barrier_ = outbox_.last_sent();
+  flush_step_ = FlushStep::kDelivering;
+}
+
+bool Lane::drained() const {
+  return flush_step_ == FlushStep::kNone && !moved_ && book_.dirty_count() == 0 && !book_.has_changes() &&
+         book_.partial_count() == 0 && outbox_.in_flight() == 0 && !outbox_.has_held();
+}
+
+// ---- time and memory -----------------------------------------------------------------------------------------------
+
+void Lane::close_candles() {
+  for (const ChainId chain : options_.chains) {
+    const std::optional<UnixSeconds> seen = clock_of(clocks_, chain);
+    if (!seen && !clock_of(close_clocks_, chain)) continue;  // no candle of this chain
+    UnixSeconds clock = seen.value_or(-1);
+    if (now_.queue_empty && std::ranges::find(now_.idle_chains, chain) != now_.idle_chains.end()) clock = std::max(clock, now_.wall);
+    raise_clock(close_clocks_, chain, clock);
+    book_.close_until(chain, clock);
+  }
+  close_stored();
+}
+
+void Lane::expect_stored_open(Interval interval, UnixSeconds bucket) {
+  stored_open_.try_emplace({bucket_of(interval, std::max<UnixSeconds>(bucket, 0)).end + options_.close_grace, interval, bucket},
+                           false);
+}
+
+void Lane::close_stored() {
+  if (stored_open_.empty() || close_clocks_.empty()) return;
+  const UnixSeconds clock = std::ranges::min(close_clocks_, {}, &ChainClock::time).time;
+  for (auto& [key, asked] : stored_open_) {
+    const auto& [closes_at, interval, bucket] = key;
+    if (closes_at > clock) break;
+    if (asked) continue;
+    asked = true;
+    host_.scan_bucket(options_.lane, interval, bucket);
+  }
+}
+
+void Lane::bucket_scanned(Interval interval, UnixSeconds bucket, const std::vector<CandleRow>& rows, bool done) {
+  if (failed_) return;
+  std::vector<CacheUpdate> updates;
+  for (const CandleRow& row : rows) {
+    const auto topic = topics_of_chains_.find(row.key.chain);
+    if (topic == topics_of_chains_.end() || book_.holds(row.key.chain, row.key.pair, interval, bucket)) continue;
+    proto::Klines klines;
+    proto::Kline& kline = *klines.add_list();
+    fill_kline({row.key.chain, row.key.pair, interval, bucket, &row.candle, true}, kline);
+    if (options_.caches) updates.push_back({row.key, kline.SerializeAsString(), row.candle.revision(), true});
+    if (options_.env == "local") continue;
+    ++counters_.candles_published;
+    outbox_.hold({topic->second, row.key.pair, klines.SerializeAsString(), {}});
+  }
+  if (!updates.empty()) host_.cache(std::move(updates));
+  if (!done) return;
+  std::erase_if(stored_open_, [interval, bucket](const auto& entry) {
+    return std::get<1>(entry.first) == interval && std::get<2>(entry.first) == bucket;
+  });
+}
+
+UnixSeconds Lane::closed_until() const {
+  if (close_clocks_.empty()) return committed_closed_until_;
+  const UnixSeconds in_memory = std::ranges::min(close_clocks_, {}, &ChainClock::time).time;
+  if (stored_open_.empty()) return in_memory;
+  return std::min(in_memory, std::get<0>(stored_open_.begin()->first) - 1);
+}
+
+void Lane::evict() {
+  const bool pressed = memory_bytes() > options_.memory_limit / 10 * 9;
+  const CandleBook::Durable durable{durable_snapshot_, outbox_.delivered_through()};
+  // A whole round of all pairs takes some seconds; under pressure, one call.
+  const std::size_t visits = pressed ? book_.pair_count() : 16 + book_.pair_count() / 256;
+  book_.evict(durable, close_clocks_, kRetain, visits, pressed);
+  for (const auto& [interval, bucket] : book_.take_evicted_open()) expect_stored_open(interval, bucket);
+  if (pressed && !warned_of_memory_ && dedupe_bytes() > options_.memory_limit) {
+    warned_of_memory_ = true;
+    spdlog::warn("lane {}: the dedupe window alone needs {} MiB of the lane's {}: raise engine.memory_limit", options_.lane,
+                 dedupe_bytes() >> 20U, options_.memory_limit >> 20U);
+  }
+}
+
+std::size_t Lane::dedupe_bytes() const {
+  std::size_t bytes = 0;
+  for (const auto& [log, partition] : partitions_) {
+    for (const auto& [chain, window] : partition.dedupe) bytes += window.bytes();
+  }
+  return bytes;
+}
+
+}  // namespace klined

@@ -1,0 +1,409 @@
+#include "klined/stream/pipeline.hpp"
+
+#include <algorithm>
+
+#include <pthread.h>
+#include <spdlog/spdlog.h>
+#include <tbb/parallel_for.h>
+
+#include "klined/base/backoff.hpp"
+#include "klined/stream/commit_protocol.hpp"
+
+namespace klined {
+
+namespace {
+
+constexpr Milliseconds kTick{20};
+constexpr Milliseconds kIdleAfter{1000};
+constexpr std::size_t kLoaders = 2;
+constexpr std::size_t kScanPage = 1000;
+constexpr std::size_t kSmallestInflight = std::size_t{32} << 20U;
+constexpr std::size_t kLargestInflight = std::size_t{256} << 20U;
+constexpr std::string_view kMySqlMeanwhile = "the input waits, and it is tried again until it answers";
+
+std::size_t workers_of(const Config& config) {
+  if (config.engine.workers > 0) return static_cast<std::size_t>(config.engine.workers);
+  return std::max(1U, std::thread::hardware_concurrency());
+}
+
+LaneOptions lane_options(const Config& config, const Claim& claim, std::int32_t lane, bool caches) {
+  const auto lanes = config.engine.lanes;
+  const auto share = [lanes](std::int64_t rows) { return static_cast<std::size_t>(std::max<std::int64_t>(1, rows / lanes)); };
+  LaneOptions options;
+  options.lane = lane;
+  options.lanes = lanes;
+  options.intervals = config.intervals;
+  options.chains = config.chains;
+  options.topics = claim.topics;
+  options.dedupe_window = config.input.dedupe_window.count();
+  options.max_lateness = config.input.max_lateness.count();
+  options.close_grace = config.engine.close_grace.count();
+  options.env = config.env;
+  options.dead_letter_suffix = config.input.dead_letter_suffix;
+  options.caches = caches;
+  options.publish_interval = config.output.publish_interval;
+  options.flush = {config.mysql.flush_interval, share(config.mysql.flush_rows)};
+  options.catch_up_flush = {config.mysql.catch_up_flush_interval, share(config.mysql.catch_up_flush_rows)};
+  options.memory_limit = static_cast<std::size_t>(config.engine.memory_limit / 10 * 6 / lanes);
+  return options;
+}
+
+}  // namespace
+
+Pipeline::Pipeline(PipelineParts parts, const Claim& claim)
+    : parts_(std::move(parts)),
+      claim_(claim),
+      inflight_limit_(std::clamp(static_cast<std::size_t>(parts_.config.engine.memory_limit) / 8, kSmallestInflight,
+                                 kLargestInflight)),
+      lane_count_(parts_.config.engine.lanes),
+      // One beside the workers for the input's thread, which takes part in the decoding.
+      parallelism_(tbb::global_control::max_allowed_parallelism, workers_of(parts_.config) + 1),
+      arena_(static_cast<int>(workers_of(parts_.config)) + 1, 1),
+      decoders_([rules = TradeRules{parts_.config.chains,
+                                    std::chrono::milliseconds(parts_.config.input.max_future).count()}] {
+        return TradeDecoder(rules);
+      }),
+      sequencer_(parts_.config.input.dedupe_window.count()) {}
+
+Pipeline::~Pipeline() { halt(); }
+
+void Pipeline::halt() {
+  ticker_.request_stop();
+  if (ticker_.joinable()) ticker_.join();
+  // First the lanes, which ask the threads for things; then the threads, whose answers nobody hears any more.
+  for (const auto& parts : lanes_) parts->runner->stop();
+  for (const auto& parts : lanes_) parts->writer.reset();
+  loaders_.clear();
+}
+
+void Pipeline::start(Publisher& publisher) {
+  for (std::size_t i = 0; i < std::min(kLoaders, static_cast<std::size_t>(lane_count_)); ++i) {
+    loaders_.push_back({parts_.open_store(), parts_.open_reader(), std::make_unique<WorkerThread>(fmt::format("load-{}", i))});
+  }
+  for (std::int32_t index = 0; index < lane_count_; ++index) {
+    std::vector<LaneOffset> offsets;
+    std::ranges::copy_if(claim_.offsets, std::back_inserter(offsets), [index](const LaneOffset& row) { return row.lane == index; });
+    auto parts = std::make_unique<LaneParts>();
+    for (const LaneOffset& row : offsets) parts->committed[{row.topic, row.partition}] = row.next_offset;
+    parts->store = parts_.open_store();
+    parts->writer = std::make_unique<WorkerThread>(fmt::format("lane-{}", index));
+    parts->runner = std::make_unique<LaneRunner>(
+        arena_, std::make_unique<Lane>(lane_options(parts_.config, claim_, index, parts_.cache != nullptr), offsets, *this, &publisher));
+    lanes_.push_back(std::move(parts));
+  }
+  {
+    const std::lock_guard lock(idle_mutex_);
+    for (const ChainId chain : parts_.config.chains) last_seen_[chain] = parts_.clock.now();
+  }
+  ticker_ = std::jthread([this](const std::stop_token& stop) {
+    pthread_setname_np(pthread_self(), "ticker");
+    while (WorkerThread::sleep(stop, kTick)) tick_lanes();
+  });
+}
+
+// ---- the input's thread --------------------------------------------------------------------------------------------
+
+void Pipeline::assign(LogId log, std::int64_t offset, ChainClocks clocks) { sequencer_.assign(log, offset, std::move(clocks)); }
+
+void Pipeline::ingest(MessageBatch input) {
+  auto batch = std::make_shared<DecodedBatch>();
+  batch->parts.resize(input.messages.size());
+  batch->buffers = input.buffers;
+  for (std::size_t i = 0; i < input.messages.size(); ++i) batch->parts[i].message = input.messages[i];
+  arena_.execute([this, &batch] {
+    tbb::parallel_for(tbb::blocked_range<std::size_t>(0, batch->parts.size()), [this, &batch](const auto& range) {
+      TradeDecoder& decoder = decoders_.local();
+      for (std::size_t i = range.begin(); i != range.end(); ++i) decode_part(decoder, lane_count_, batch->parts[i]);
+    });
+  });
+  sequencer_.sequence(*batch);
+  batch->bytes = input.bytes;
+  {
+    const std::lock_guard lock(idle_mutex_);
+    const Instant now = parts_.clock.now();
+    for (const DecodedBatch::Part& part : batch->parts) {
+      batch->bytes += sizeof(part) + part.decoded.trades.capacity() * (sizeof(Trade) + sizeof(std::uint32_t));
+      for (const ChainClock& clock : part.largest) last_seen_[clock.chain] = now;
+    }
+  }
+  parts_.metrics.messages.Increment(static_cast<double>(input.messages.size()));
+  parts_.metrics.input_bytes.Increment(static_cast<double>(input.bytes));
+  inflight_bytes_.fetch_add(batch->bytes);
+  batch->accounting = std::shared_ptr<const void>(nullptr, [this, bytes = batch->bytes](const void*) {
+    inflight_bytes_.fetch_sub(bytes);
+    room_.notify_one();
+  });
+  for (const auto& parts : lanes_) parts->runner->post_batch(batch);
+}
+
+void Pipeline::wait_for_room(Milliseconds timeout) {
+  std::unique_lock lock(room_mutex_);
+  room_.wait_for(lock, timeout, [this] { return has_room(); });
+}
+
+void Pipeline::note_drained() {
+  const std::lock_guard lock(idle_mutex_);
+  drained_at_ = parts_.clock.now();
+}
+
+std::vector<ChainId> Pipeline::idle_chains() const {
+  const std::lock_guard lock(idle_mutex_);
+  std::vector<ChainId> idle;
+  for (const auto& [chain, seen] : last_seen_) {
+    if (drained_at_ >= seen + kIdleAfter) idle.push_back(chain);
+  }
+  return idle;
+}
+
+bool Pipeline::drain(Milliseconds timeout) {
+  draining_.store(true);
+  const Instant deadline = parts_.clock.now() + timeout;
+  const auto lane_is_done = [](const auto& parts) {
+    const std::lock_guard lock(parts->view_mutex);
+    return parts->drained;
+  };
+  bool applied = false;
+  while (!failure()) {
+    if (!applied && inflight_bytes_.load() == 0) {
+      // Only a look at the lanes after the last batch was applied counts.
+      for (const auto& parts : lanes_) {
+        const std::lock_guard lock(parts->view_mutex);
+        parts->drained = false;
+      }
+      applied = true;
+    } else if (applied && std::ranges::all_of(lanes_, lane_is_done)) {
+      return true;
+    }
+    if (parts_.clock.now() >= deadline) return false;
+    std::this_thread::sleep_for(Milliseconds(10));
+  }
+  return false;
+}
+
+// ---- time ----------------------------------------------------------------------------------------------------------
+
+void Pipeline::tick_lanes() {
+  Lane::Tick tick{parts_.clock.now(), parts_.clock.wall_seconds(), idle_chains(), false,
+                  catching_up_.load(std::memory_order_relaxed)};
+  UnixSeconds closed = std::numeric_limits<UnixSeconds>::max();
+  for (const auto& parts : lanes_) {
+    tick.queue_empty = inflight_bytes_.load() == 0;
+    parts->runner->post([this, tick, target = parts.get()](Lane& lane) {
+      if (draining_.load(std::memory_order_relaxed)) lane.drain();
+      lane.tick(tick);
+      view_lane(*target, lane);
+    });
+    const std::lock_guard lock(parts->view_mutex);
+    closed = std::min(closed, parts->closed_until);
+  }
+  close_clock_.store(closed, std::memory_order_relaxed);
+}
+
+// On the lane's turn: what others may look at, and what became of its metrics.
+void Pipeline::view_lane(LaneParts& parts, Lane& lane) {
+  const double now = static_cast<double>(parts_.clock.wall_ms());
+  const std::vector<UnixMilliseconds> delivered = lane.take_delivered_create_times();
+  double sum = 0;
+  for (const UnixMilliseconds created : delivered) {
+    const double delay = std::max(0.0, now - static_cast<double>(created)) / 1000.0;
+    parts_.metrics.end_to_end_delay.Observe(delay);
+    sum += delay;
+  }
+  if (!delivered.empty()) {
+    const std::lock_guard lock(delay_mutex_);
+    delay_sum_ += sum;
+    delay_count_ += static_cast<std::int64_t>(delivered.size());
+  }
+  for (const UnixMilliseconds created : lane.take_stored_create_times()) {
+    parts_.metrics.store_delay.Observe(std::max(0.0, now - static_cast<double>(created)) / 1000.0);
+  }
+  const std::lock_guard lock(parts.view_mutex);
+  parts.counters = lane.counters();
+  parts.candle_bytes = static_cast<std::int64_t>(lane.book().bytes());
+  parts.dedupe_bytes = static_cast<std::int64_t>(lane.dedupe_bytes());
+  parts.pairs = static_cast<std::int64_t>(lane.book().pair_count());
+  parts.candles = static_cast<std::int64_t>(lane.book().candle_count());
+  parts.partial = static_cast<std::int64_t>(lane.book().partial_count());
+  parts.closed_until = lane.closed_until();
+  parts.drained = lane.drained();
+}
+
+// ---- LaneHost ------------------------------------------------------------------------------------------------------
+
+template <typename Call>
+auto Pipeline::persist(const std::stop_token& stop, Call call) -> std::optional<typename decltype(call())::value_type> {
+  Backoff backoff(Milliseconds(50), Milliseconds(2000));
+  while (!stop.stop_requested()) {
+    auto result = call();
+    if (result) {
+      parts_.mysql_outage.worked();
+      return std::move(*result);
+    }
+    const Error& error = result.error();
+    if (error.kind == ErrorKind::kFatal || error.kind == ErrorKind::kFenced) {
+      failed(error);
+      return std::nullopt;
+    }
+    parts_.mysql_outage.broke(error.message, kMySqlMeanwhile);
+    WorkerThread::sleep(stop, backoff.next());
+  }
+  return std::nullopt;
+}
+
+void Pipeline::load(std::int32_t index, std::vector<CandleKey> keys) {
+  Loader& loader = loader_of(index);
+  loader.thread->post([this, index, &loader, keys = std::move(keys)](const std::stop_token& stop) {
+    const Instant begin = parts_.clock.now();
+    auto rows = persist(stop, [&] { return loader.store->load(keys); });
+    if (!rows) return;
+    parts_.metrics.load_duration.Observe(std::chrono::duration<double>(parts_.clock.now() - begin).count());
+    lane(index).runner->post([keys, rows = std::move(*rows)](Lane& target) { target.rows_loaded(keys, rows); });
+  });
+}
+
+void Pipeline::load_histories(std::int32_t index, std::vector<PairName> names) {
+  Loader& loader = loader_of(index);
+  loader.thread->post([this, index, &loader, names = std::move(names)](const std::stop_token& stop) {
+    // What fluctuation looks back over, counted from the wall clock or, in a replay, from what the lanes have closed.
+    const UnixSeconds closed = close_clock();
+    const UnixSeconds now = closed > 0 ? std::min(closed, parts_.clock.wall_seconds()) : parts_.clock.wall_seconds();
+    const auto read = [&](Interval interval, UnixSeconds reach) {
+      const auto& configured = parts_.config.intervals;
+      if (std::ranges::find(configured, interval) == configured.end()) return std::optional(LastCloses(names.size()));
+      return persist(stop, [&] { return loader.reader->last_closes(interval, names, now - reach); });
+    };
+    auto of_1m = read(Interval::k1m, 3600 + 60);
+    auto of_15m = of_1m ? read(Interval::k15m, 86400 + 900) : std::nullopt;
+    if (!of_1m || !of_15m) return;
+    lane(index).runner->post([names, short_closes = std::move(*of_1m), long_closes = std::move(*of_15m)](Lane& target) {
+      for (std::size_t i = 0; i < names.size(); ++i) target.history_loaded(names[i], short_closes[i], long_closes[i]);
+    });
+  });
+}
+
+void Pipeline::scan_bucket(std::int32_t index, Interval interval, UnixSeconds bucket) {
+  Loader& loader = loader_of(index);
+  loader.thread->post([this, index, &loader, interval, bucket](const std::stop_token& stop) {
+    std::optional<PairName> after;
+    for (bool done = false; !done;) {
+      auto rows = persist(stop, [&] { return loader.reader->bucket_rows(interval, bucket, after, kScanPage); });
+      if (!rows) return;
+      done = rows->size() < kScanPage;
+      if (!rows->empty()) after = PairName{rows->back().key.chain, rows->back().key.pair};
+      std::erase_if(*rows, [this, index](const CandleRow& row) {
+        return lane_of_pair(hash_of_pair(row.key.chain, row.key.pair), lane_count_) != index;
+      });
+      lane(index).runner->post([interval, bucket, rows = std::move(*rows), done](Lane& target) {
+        target.bucket_scanned(interval, bucket, rows, done);
+      });
+    }
+  });
+}
+
+void Pipeline::commit(std::int32_t index, std::shared_ptr<const LaneCommit> commit) {
+  lane(index).writer->post([this, index, commit = std::move(commit)](const std::stop_token& stop) { run_commit(index, commit, stop); });
+}
+
+void Pipeline::run_commit(std::int32_t index, const std::shared_ptr<const LaneCommit>& commit, const std::stop_token& stop) {
+  LaneParts& parts = lane(index);
+  CommitProtocol protocol(*parts.store, *commit);
+  Backoff backoff(Milliseconds(20), Milliseconds(2000), static_cast<std::uint64_t>(index));
+  const Instant begin = parts_.clock.now();
+  while (!stop.stop_requested()) {
+    switch (protocol.step()) {
+      case CommitProtocol::Next::kDone: {
+        parts_.mysql_outage.worked();
+        parts_.metrics.flush_duration.Observe(std::chrono::duration<double>(parts_.clock.now() - begin).count());
+        {
+          const std::lock_guard lock(parts.view_mutex);
+          for (const LaneCommit::Advance& advance : commit->offsets) {
+            parts.committed[{advance.to.topic, advance.to.partition}] = advance.to.next_offset;
+          }
+        }
+        parts.runner->post([](Lane& target) { target.committed(); });
+        return;
+      }
+      case CommitProtocol::Next::kFailed:
+        failed(protocol.error());
+        return;
+      case CommitProtocol::Next::kAgain:
+        parts_.mysql_outage.broke(protocol.error().message, kMySqlMeanwhile);
+        WorkerThread::sleep(stop, backoff.next());
+        break;
+      case CommitProtocol::Next::kNow:
+        break;
+    }
+  }
+}
+
+void Pipeline::cache(std::vector<CacheUpdate> updates) {
+  if (parts_.cache != nullptr) parts_.cache->offer(std::move(updates));
+}
+
+void Pipeline::reported(DeliveryReport&& report) {
+  const std::int32_t index = Outbox::lane_of_ticket(report.ticket);
+  LaneParts& parts = lane(index);
+  {
+    const std::lock_guard lock(parts.inbox_mutex);
+    parts.inbox.push_back(std::move(report));
+    if (parts.inbox.size() > 1) return;  // the event that takes it is on its way
+  }
+  parts.runner->post([&parts](Lane& target) {
+    std::vector<DeliveryReport> reports;
+    {
+      const std::lock_guard lock(parts.inbox_mutex);
+      reports.swap(parts.inbox);
+    }
+    target.reported(std::move(reports));
+  });
+}
+
+void Pipeline::failed(const Error& error) {
+  const std::lock_guard lock(failure_mutex_);
+  if (!failure_) failure_ = error;
+}
+
+// ---- for the outside -----------------------------------------------------------------------------------------------
+
+std::optional<Error> Pipeline::failure() const {
+  const std::lock_guard lock(failure_mutex_);
+  return failure_;
+}
+
+Pipeline::Totals Pipeline::totals() {
+  Totals totals;
+  for (const auto& parts : lanes_) {
+    const std::lock_guard lock(parts->view_mutex);
+    totals.ledger += parts->counters.ledger;
+    totals.candles_published += parts->counters.candles_published;
+    totals.rows_written += parts->counters.rows_written;
+    totals.dead_letters += parts->counters.dead_letters;
+    totals.commits += parts->counters.commits;
+    totals.candle_bytes += parts->candle_bytes;
+    totals.dedupe_bytes += parts->dedupe_bytes;
+    totals.pairs += parts->pairs;
+    totals.candles += parts->candles;
+    totals.partial += parts->partial;
+  }
+  totals.inflight_bytes = static_cast<std::int64_t>(inflight_bytes_.load());
+  for (const auto& parts : lanes_) totals.queued_batches.push_back(static_cast<std::int64_t>(parts->runner->queued()));
+  const std::lock_guard lock(delay_mutex_);
+  if (delay_count_ > 0) totals.delay_seconds = delay_sum_ / static_cast<double>(delay_count_);
+  delay_sum_ = 0;
+  delay_count_ = 0;
+  return totals;
+}
+
+std::map<TopicPartition, std::int64_t> Pipeline::committed_offsets() const {
+  std::map<TopicPartition, std::int64_t> smallest;
+  for (const auto& parts : lanes_) {
+    const std::lock_guard lock(parts->view_mutex);
+    for (const auto& [partition, offset] : parts->committed) {
+      const auto [at, is_new] = smallest.try_emplace(partition, offset);
+      if (!is_new) at->second = std::min(at->second, offset);
+    }
+  }
+  return smallest;
+}
+
+}  // namespace klined
