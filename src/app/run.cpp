@@ -1,0 +1,95 @@
+// `klined run`: the job.
+#include <csignal>
+#include <cstdlib>
+#include <thread>
+
+#include <pthread.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include "klined/app/commands.hpp"
+#include "klined/stream/job.hpp"
+
+namespace klined::app {
+
+namespace {
+
+// Takes SIGTERM and SIGINT away from all threads that start after it, and gives them to one that waits for them. The
+// first asks the job to stop, the second ends the process at once: nothing is lost by that, the next start reads again
+// what was not committed.
+class StopSignals {
+ public:
+  StopSignals() {
+    sigemptyset(&signals_);
+    for (const int signal : {SIGTERM, SIGINT, SIGUSR2}) sigaddset(&signals_, signal);
+    pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
+    std::signal(SIGPIPE, SIG_IGN);
+  }
+  ~StopSignals() {
+    if (!thread_.joinable()) return;
+    pthread_kill(thread_.native_handle(), SIGUSR2);  // "no more"
+    thread_.join();
+  }
+  void pass_to(Job& job) {
+    thread_ = std::thread([this, &job] {
+      for (bool asked = false;;) {
+        int signal = 0;
+        sigwait(&signals_, &signal);
+        if (signal == SIGUSR2) return;
+        if (asked) {
+          spdlog::warn("second signal: ending at once; what was not committed is read again at the next start");
+          ::_exit(128 + signal);
+        }
+        spdlog::info("{}: stopping (a second signal ends at once)", signal == SIGTERM ? "SIGTERM" : "SIGINT");
+        asked = true;
+        job.stop();
+      }
+    });
+  }
+
+ private:
+  sigset_t signals_{};
+  std::thread thread_;
+};
+
+int run_job(const std::string& path) {
+  StopSignals signals;
+  const std::optional<Config> config = load_config_or_complain(path);
+  if (!config) return kUsage;
+  for (const std::string& oddity : oddities_of(*config)) spdlog::warn("{}", oddity);
+  spdlog::info("klined {} starts", version());
+  Metrics metrics(version());
+  if (!config->metrics.listen.empty()) {
+    if (const Status status = metrics.expose(config->metrics.listen); !status) return fail(status.error());
+    spdlog::info("metrics at http://{}/metrics", config->metrics.listen);
+  }
+  const SystemClock clock;
+  Job job(*config, clock, metrics);
+  signals.pass_to(job);
+  const Status status = job.run();
+  return status ? kOk : fail(status.error());
+}
+
+}  // namespace
+
+CLI::App* add_run(CLI::App& parent, int& exit_code) {
+  CLI::App* command = parent.add_subcommand("run", "The job: trades from Kafka to candles in MySQL, Kafka and Redis.");
+  auto path = std::make_shared<std::string>();
+  add_config_option(*command, *path);
+  set_manual(
+      *command,
+      "  klined run --config klined.yaml\n"
+      "  KLINED_CONFIG=/etc/klined/klined.yaml klined run\n",
+      "Needs the tables and topics that `klined init` makes. Goes on where the stored offsets stand; partitions "
+      "without\n"
+      "any begin at `input.start`. A second process of the same group stands by and takes over.\n"
+      "SIGTERM or Ctrl-C: stops reading, writes what was read, exits 0 within engine.shutdown_timeout; a second one "
+      "exits\n"
+      "at once and loses nothing.\n"
+      "Exit status: 0 stopped as asked; 1 failed while working (start it again); 2 wrong usage, config, schema or\n"
+      "rights, which somebody must mend first.\n");
+  command->callback([path, &exit_code] { exit_code = run_job(*path); });
+  return command;
+}
+
+}  // namespace klined::app
