@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+"""MySQL, Kafka and Redis stopped under load, each by itself: klined waits, says so once, and recovers."""
+
+import re
+import time
+import unittest
+
+from harness import FULL, Site, main, say, wait_until
+
+AWAY_SECONDS = 30 if FULL else 8
+RATE = 10_000 if FULL else 3000  # Trades a second.
+START = "2025-05-01T00:00:00Z"
+MEMORY_LIMIT_MIB = 512
+
+# The log lines when a server goes away and when it is back.
+BREAKS = {"mysql": r"MySQL is away", "kafka": r"kafka is away", "redis": r"(?i)redis.*\baway\b"}
+HEALS = {"mysql": r"MySQL is back", "kafka": r"kafka answers again", "redis": r"(?i)redis.*\b(back|again)\b"}
+
+
+def lines_of(log, pattern):
+    return [line for line in log.splitlines() if re.search(pattern, line)]
+
+
+class Outage(unittest.TestCase):
+    def outage(self, server, clients=1):
+        """One outage of a server. `clients`: how many connections of the job each say that it is away, and is back."""
+        with Site() as site:
+            site.init()
+            seconds = AWAY_SECONDS + 8
+            feed = site.start_feed(trades=RATE * seconds, rate=RATE, speed=10, pairs=300, seed=5, start=START)
+            job = site.start(engine={"memory_limit": f"{MEMORY_LIMIT_MIB}MiB"}).await_active()
+            wait_until("the first commits", lambda: sum(site.stored_offsets().values()) > 10)
+            with site.stack.without(server):
+                say(f"{server} is down for {AWAY_SECONDS} s")
+                time.sleep(AWAY_SECONDS)
+                self.assertTrue(job.runs(), f"the job ended with {job.process.poll()} because {server} was away")
+                if server == "redis":
+                    before = site.stored_offsets()
+                    wait_until("commits while Redis is away", lambda: site.stored_offsets() != before)
+            began = time.monotonic()
+            self.assertEqual(feed.wait(), 0, feed.log_end())
+            site.await_drained(job)
+            say(f"{server} was back; all is committed {time.monotonic() - began:.1f} s later")
+            peak = job.peak_mib()
+            site.judge(seconds=90)
+            job.stop()
+            log = job.log()
+            broke, healed = lines_of(log, BREAKS[server]), lines_of(log, HEALS[server])
+            for line in broke + healed:
+                say(f"logged: {line}")
+            self.assertEqual((len(broke), len(healed)), (clients, clients),
+                             "not one log line for each break and each recovery")
+            say(f"peak memory {peak:.0f} MiB of {MEMORY_LIMIT_MIB} MiB")
+            self.assertLess(peak, MEMORY_LIMIT_MIB)
+
+    def test_mysql(self):
+        self.outage("mysql")
+
+    def test_kafka(self):
+        self.outage("kafka", clients=2)  # The one that reads, and the one that writes.
+
+    def test_redis(self):
+        self.outage("redis")
+
+
+if __name__ == "__main__":
+    main()
