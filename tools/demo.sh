@@ -33,8 +33,9 @@ redis-cli -h "$KLINED_STACK_REDIS_HOST" -p "$KLINED_STACK_REDIS_PORT" flushall >
 say "klined init: tables and topics"
 "$KLINED_BIN" init -c $CONFIG --input-topics
 
-say "klined feed: $PAIRS pairs, $RATE trades/s into $TOPIC (log: $LOGS/demo-feed.log)"
-"$KLINED_BIN" feed --simulate -c $CONFIG --pairs "$PAIRS" --rate "$RATE" --spool "$LOGS/demo.spool" >"$LOGS/demo-feed.log" 2>&1 &
+say "klined feed: $PAIRS pairs, $RATE trades/s into $TOPIC, event time 30 times as fast as the clock's (log: $LOGS/demo-feed.log)"
+"$KLINED_BIN" feed --simulate -c $CONFIG --pairs "$PAIRS" --rate "$RATE" \
+  --start "$(date -u -d '6 hours ago' +%FT%TZ)" --speed 30 --spool "$LOGS/demo.spool" >"$LOGS/demo-feed.log" 2>&1 &
 feed=$!
 pids+=("$feed")
 
@@ -58,7 +59,7 @@ wait "$run" || { tail -5 "$LOGS/demo-run.log" >&2; echo "demo: klined run failed
 pids=()
 tail -3 "$LOGS/demo-feed.log"
 
-say "the most active pair, hour by hour, from MySQL"
+say "klined pairs: the most active ones, from MySQL"
 "$KLINED_BIN" pairs -c $CONFIG --limit 3 || true
 
 say "recomputing all candles from the topic, independently (tests/oracle), and comparing every column of every row"

@@ -2,8 +2,8 @@
 
 #include <array>
 #include <cerrno>
-#include <cstring>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
@@ -94,7 +94,7 @@ Result<bool> TradeFile::Reader::read_line(std::string& line) {
       int error = Z_OK;
       const char* const message = gzerror(file_.get(), &error);
       if (got < 0 || (got == 0 && error != Z_OK && error != Z_STREAM_END)) {
-        return fail(error == Z_ERRNO ? std::strerror(errno) : message);
+        return fail(error == Z_ERRNO ? std::generic_category().message(errno) : message);
       }
       if (got == 0) {
         if (any) ++next_line_;
@@ -195,7 +195,7 @@ Result<TradeFile> TradeFile::open(const std::string& path) {
   gzFile file = is_stdin ? gzdopen(dup(STDIN_FILENO), "rb") : gzopen(path.c_str(), "rb");
   if (file == nullptr) {
     return fatal(fmt::format("cannot read trades from {}: {}", is_stdin ? "standard input" : path,
-                             errno != 0 ? std::strerror(errno) : "out of memory"));
+                             std::generic_category().message(errno != 0 ? errno : ENOMEM)));
   }
   gzbuffer(file, static_cast<unsigned>(kChunk));
   TradeFile result(std::make_unique<Reader>(is_stdin ? "standard input" : path, File(file)));

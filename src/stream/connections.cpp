@@ -29,6 +29,8 @@ RedisOptions redis_options(const Config& config) {
   options.keep = static_cast<std::size_t>(config.redis->keep);
   options.ttl = config.redis->ttl;
   options.close_grace = config.engine.close_grace;
+  // A row may be as much older than its candle in Redis as a flush takes to come.
+  options.repair_settle = std::max(options.repair_settle, config.mysql.catch_up_flush_interval + Milliseconds(1000));
   return options;
 }
 

@@ -17,6 +17,8 @@ namespace {
 
 // A closed candle stays in memory for a while, since late trades come soon or never.
 constexpr UnixSeconds kRetain = 120;
+// While catching up nobody needs a candle's every version: the same ones change again and again.
+constexpr Milliseconds kCatchUpPublish{1000};
 constexpr std::size_t kLoadKeys = 1000;         // a request
 constexpr std::size_t kLoadsInFlight = 20'000;  // keys
 constexpr std::size_t kHistoryPairs = 200;      // a request
@@ -220,7 +222,8 @@ void Lane::step() {
   if (failed_) return;
   outbox_.push(now_.now);
   request_loads();
-  if (now_.now - last_publish_ >= options_.publish_interval) {
+  const Milliseconds interval = now_.catching_up ? std::max(options_.publish_interval, kCatchUpPublish) : options_.publish_interval;
+  if (now_.now - last_publish_ >= interval) {
     last_publish_ = now_.now;
     publish();
   }

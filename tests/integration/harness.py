@@ -235,13 +235,17 @@ class Job(Process):
                 return counts
             time.sleep(0.2)
 
-    def is_active(self):
-        if not self.runs():
-            raise AssertionError(f"{self.name} ended with {self.process.returncode}")
-        return self.metrics().get("klined_active") == 1 and "active: group=" in self.log()
+    def activations(self):
+        """How often the job became the active one."""
+        return self.log().count("active: group=")
 
-    def await_active(self, seconds=_PATIENCE):
-        wait_until(f"{self.name} to be active", self.is_active, seconds)
+    def await_active(self, seconds=_PATIENCE, activations=1):
+        """Waits until the job has become active that often, and is."""
+        def look():
+            if not self.runs():
+                raise AssertionError(f"{self.name} ended with {self.process.returncode}")
+            return self.activations() >= activations and self.metrics().get("klined_active") == 1
+        wait_until(f"{self.name} to be active", look, seconds)
         return self
 
     def peak_mib(self):

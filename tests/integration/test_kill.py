@@ -7,12 +7,16 @@ import signal
 import time
 import unittest
 
-from harness import FULL, Site, main, say
+from harness import FULL, Site, main, say, wait_until
 
 SEED = int(os.environ.get("KLINED_SEED") or random.randrange(10**6))
 RATE = 10_000 if FULL else 4000  # Trades a second.
 SECONDS = 90 if FULL else 25
 START = "2025-03-01T00:00:00Z"
+
+
+def wait_until_input(site):
+    wait_until("the first messages", lambda: sum(site.ends().values()) > 10)
 
 
 class Kill(unittest.TestCase):
@@ -41,11 +45,6 @@ class Kill(unittest.TestCase):
             site.await_drained(job)
             site.judge()
             job.stop()
-
-
-def wait_until_input(site):
-    from harness import wait_until
-    wait_until("the first messages", lambda: sum(site.ends().values()) > 10)
 
 
 class Stop(unittest.TestCase):

@@ -5,6 +5,7 @@
 #include <string>
 
 #include <gtest/gtest.h>
+#include <simdjson.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -317,6 +318,37 @@ TEST(TradeDecoderTest, OneDecoderForManyMessages) {
     EXPECT_EQ(out.trades.size(), 1U);
     EXPECT_TRUE(out.bad.empty() && out.texts.empty());
   }
+}
+
+// What a message holds must not depend on the processor: each of simdjson's implementations sees some of these
+// otherwise.
+TEST(TradeDecoderTest, EveryProcessorSeesTheSame) {
+  const std::vector<std::pair<std::string, std::string>> fates = {
+      {with_unused("1\x0C"
+                   "2"),
+       "trade"},
+      {with_unused("\x1A"), "trade"},
+      {with_unused("\"\xC3\xA9\""), "trade"},
+      {with_unused(R"("\\\"")"), "trade"},
+      {with_unused("nu\"ll"), "dead"},
+      {with_unused("1\"a\""), "dead"},
+      {with_unused("1\"a,b\""), "dead"},
+      {with_unused("1\xC3"), "dead"},
+      {with_unused("\"\xC3\""), "dead"},
+      {with_unused("\"a\x01\""), "dead"},
+      {"[\xFF]", "dead"},
+      {"[1\\]", "dead"},
+  };
+  const auto* const usual = simdjson::get_active_implementation().operator->();
+  for (const auto* const implementation : simdjson::get_available_implementations()) {
+    if (!implementation->supported_by_runtime_system()) continue;
+    SCOPED_TRACE(implementation->name());
+    simdjson::get_active_implementation() = implementation;
+    for (const auto& [message, fate] : fates) {
+      EXPECT_EQ(Decoded(message).summary().substr(0, fate.size()), fate) << message;
+    }
+  }
+  simdjson::get_active_implementation() = usual;
 }
 
 // Messages of every length end right before a page that must not be touched.
