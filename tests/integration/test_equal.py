@@ -9,7 +9,8 @@ from inputs import messages_of, send, shuffled_within_a_minute, twice
 
 TRADES = 1_000_000 if FULL else 100_000
 PAIRS = 2000
-START = "2025-01-31T23:20:00Z"  # The day, the month and an hour end in the middle of its 5,000 seconds.
+START = "2025-01-31T23:50:00Z"  # The day, the month and an hour end in the middle of it.
+SECONDS = 1200
 
 
 class Equal(unittest.TestCase):
@@ -17,7 +18,7 @@ class Equal(unittest.TestCase):
     def setUpClass(cls):
         cls.source = cls.enterClassContext(Site())
         cls.source.init()
-        cls.source.feed(trades=TRADES, pairs=PAIRS, event_rate=TRADES // 5000, start=START, seed=7)
+        cls.source.feed(trades=TRADES, pairs=PAIRS, event_rate=TRADES // SECONDS, start=START, seed=7)
 
     def run_and_judge(self, site, **changes):
         site.init()

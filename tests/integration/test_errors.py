@@ -136,7 +136,6 @@ class StoredOffsets(unittest.TestCase):
         site.send([trader.batch(1_740_000_000 + number) for number in range(30)])
         job = site.start()
         site.await_drained(job)
-        site.judge()
         job.stop()
         return trader
 

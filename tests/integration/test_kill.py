@@ -11,7 +11,7 @@ from harness import FULL, Site, main, say, wait_until
 
 SEED = int(os.environ.get("KLINED_SEED") or random.randrange(10**6))
 RATE = 10_000 if FULL else 4000  # Trades a second.
-SECONDS = 90 if FULL else 25
+SECONDS = 90 if FULL else 20
 START = "2025-03-01T00:00:00Z"
 
 

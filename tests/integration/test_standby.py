@@ -32,7 +32,7 @@ class Standby(unittest.TestCase):
 
     def test_takes_over_from_the_dead(self):
         with Site() as site:
-            feed, first, second = self.two_jobs(site, 15)
+            feed, first, second = self.two_jobs(site, 10)
             began = time.monotonic()
             first.kill()
             self.takes_over(site, second, began)
@@ -43,7 +43,7 @@ class Standby(unittest.TestCase):
 
     def test_takes_over_from_one_that_stops(self):
         with Site() as site:
-            feed, first, second = self.two_jobs(site, 10)
+            feed, first, second = self.two_jobs(site, 7)
             began = time.monotonic()
             first.stop()
             self.takes_over(site, second, began)
@@ -54,7 +54,7 @@ class Standby(unittest.TestCase):
 
     def test_one_that_hung_is_fenced(self):
         with Site() as site:
-            feed, first, second = self.two_jobs(site, 30)
+            feed, first, second = self.two_jobs(site, 20)
             began = time.monotonic()
             first.send(signal.SIGSTOP)
             self.takes_over(site, second, began)
@@ -62,7 +62,8 @@ class Standby(unittest.TestCase):
             wait_until("commits of the second", lambda: site.stored_offsets() != moved)
             first.send(signal.SIGCONT)
             say("the first woke up")
-            first.await_log("another process of group .* has claimed", 30)
+            fenced = first.await_log("another process of group .* has claimed.*", 30)
+            say(f"the first says: {fenced[0]}")
             self.assertEqual(feed.wait(), 0, feed.log_end())
             site.await_drained(second)
             self.assertTrue(first.runs(), "the one that hung did not go on as standby")

@@ -109,9 +109,9 @@ TEST(CandleBook, UnderPressureOpenCandlesOfIdlePairsGo) {
   publish(book, kNoon, 1);
   book.take_dirty(1);
   const ChainClocks clocks = {{kChain, kNoon}};
-  book.evict({.snapshot = 1, .round = 1}, clocks, 120, 10, true);
+  book.evict({.snapshot = 1, .round = 1}, clocks, 120, 1, true);
   EXPECT_EQ(book.candle_count(), 1U) << "the pair had a trade since the last visit";
-  book.evict({.snapshot = 1, .round = 1}, clocks, 120, 10, true);
+  book.evict({.snapshot = 1, .round = 1}, clocks, 120, 1, true);
   EXPECT_EQ(book.candle_count(), 0U);
   const auto evicted = book.take_evicted_open();
   ASSERT_EQ(evicted.size(), 1U);
