@@ -35,11 +35,11 @@ struct CandleBook::Node {
   Pair* pair = nullptr;
   UnixSeconds begin = 0;
   UnixSeconds end = 0;
-  std::unique_ptr<Node> older;        // the next older candle of the series in memory
-  Node* next_unpublished = nullptr;   // of the same pair
-  std::uint64_t snapshot = 0;         // the last one that took it
-  std::uint64_t round = 0;            // the last publication that took it
-  std::uint32_t end_slot = 0;         // in ends_, while open
+  std::unique_ptr<Node> older;       // the next older candle of the series in memory
+  Node* next_unpublished = nullptr;  // of the same pair
+  std::uint64_t snapshot = 0;        // the last one that took it
+  std::uint64_t round = 0;           // the last publication that took it
+  std::uint32_t end_slot = 0;        // in ends_, while open
   std::uint8_t series = 0;
   bool partial = false;      // a stored row may be missing from it
   bool dirty = false;        // in dirty_
@@ -57,7 +57,7 @@ struct CandleBook::Pair {
   PriceHistory of_1m;
   PriceHistory of_15m;
   UnixMilliseconds oldest_create_time = 0;
-  std::size_t place = 0;  // in pair_list_
+  std::size_t place = 0;    // in pair_list_
   std::int32_t delta = -1;  // in deltas_, during a batch
   bool touched = false;     // a trade since evict() came by
   bool history_known = true;
@@ -129,7 +129,8 @@ Status CandleBook::add(const Trade& trade) {
     Delta& delta = deltas_[static_cast<std::size_t>(pair.delta)];
     if (delta.begin == begin) {
       if (delta.candle.add(trade, pair.token)) return {};
-      return fatal(fmt::format("a sum of pair {} on chain {} at {} does not fit DECIMAL(38,12)", pair.name, pair.chain, begin));
+      return fatal(
+          fmt::format("a sum of pair {} on chain {} at {} does not fit DECIMAL(38,12)", pair.name, pair.chain, begin));
     }
   }
   pair.delta = static_cast<std::int32_t>(deltas_.size());
@@ -185,9 +186,10 @@ CandleBook::Node& CandleBook::node_of(Pair& pair, std::size_t series, UnixSecond
 }
 
 Status CandleBook::overflow(const Node& node) const {
-  return fatal(fmt::format("a sum of candle {} {} {} at {} does not fit DECIMAL(38,12); its trades are in the input near offset {}",
-                           node.pair->chain, node.pair->name, name_of(options_.intervals[node.series]), node.begin,
-                           node.candle.last.offset));
+  return fatal(fmt::format(
+      "a sum of candle {} {} {} at {} does not fit DECIMAL(38,12); its trades are in the input near offset {}",
+      node.pair->chain, node.pair->name, name_of(options_.intervals[node.series]), node.begin,
+      node.candle.last.offset));
 }
 
 void CandleBook::mark_changed(Node& node) {
@@ -261,7 +263,8 @@ Status CandleBook::loaded(const CandleKey& key, const Candle* row) {
   return {};
 }
 
-void CandleBook::history_loaded(const PairName& name, std::span<const TimedClose> of_1m, std::span<const TimedClose> of_15m) {
+void CandleBook::history_loaded(const PairName& name, std::span<const TimedClose> of_1m,
+                                std::span<const TimedClose> of_15m) {
   const auto found = pairs_.find(PairRef{hash_of_pair(name.chain, name.pair), name.chain, name.pair});
   if (found == pairs_.end()) return;
   Pair& pair = **found;
@@ -319,7 +322,8 @@ bool CandleBook::next_change(const ChainClocks& clocks, PairChanges& out) {
   out.pair = pair.name;
   out.candles.clear();
   for (const Node* node = pair.unpublished; node != nullptr; node = node->next_unpublished) {
-    out.candles.push_back({pair.chain, pair.name, options_.intervals[node->series], node->begin, &node->candle, node->closed});
+    out.candles.push_back(
+        {pair.chain, pair.name, options_.intervals[node->series], node->begin, &node->candle, node->closed});
   }
   out.oldest_create_time = pair.oldest_create_time;
   out.fluctuation.reset();
@@ -351,8 +355,8 @@ Fluctuation CandleBook::fluctuation_of(const Pair& pair, UnixSeconds clock) cons
   };
   const auto short_change = [&](UnixSeconds window) { return change(pair.of_1m, window, kMinute); };
   const auto long_change = [&](UnixSeconds window) { return change(pair.of_15m, window, 15 * kMinute); };
-  return {short_change(kMinute), short_change(5 * kMinute), short_change(15 * kMinute), short_change(kHour),
-          long_change(4 * kHour), long_change(12 * kHour), long_change(24 * kHour)};
+  return {short_change(kMinute),  short_change(5 * kMinute), short_change(15 * kMinute), short_change(kHour),
+          long_change(4 * kHour), long_change(12 * kHour),   long_change(24 * kHour)};
 }
 
 std::vector<CandleRow> CandleBook::take_dirty(std::uint64_t snapshot) {
@@ -362,7 +366,8 @@ std::vector<CandleRow> CandleBook::take_dirty(std::uint64_t snapshot) {
   for (Node* node : dirty_) {
     node->dirty = false;
     node->snapshot = snapshot;
-    rows.push_back({{node->pair->chain, node->pair->name, options_.intervals[node->series], node->begin}, node->candle});
+    rows.push_back(
+        {{node->pair->chain, node->pair->name, options_.intervals[node->series], node->begin}, node->candle});
   }
   dirty_.clear();
   return rows;
@@ -387,7 +392,8 @@ void CandleBook::evict(const Durable& durable, const ChainClocks& clocks, UnixSe
   }
 }
 
-void CandleBook::evict_nodes(Pair& pair, const Durable& durable, UnixSeconds clock, UnixSeconds retain, bool under_pressure) {
+void CandleBook::evict_nodes(Pair& pair, const Durable& durable, UnixSeconds clock, UnixSeconds retain,
+                             bool under_pressure) {
   for (std::unique_ptr<Node>& head : pair.series) {
     for (std::unique_ptr<Node>* link = &head; *link;) {
       Node& node = **link;
@@ -421,7 +427,9 @@ void CandleBook::drop_pair(Pair& pair) {
   pair_list_.pop_back();
 }
 
-std::vector<std::pair<Interval, UnixSeconds>> CandleBook::take_evicted_open() { return std::exchange(evicted_open_, {}); }
+std::vector<std::pair<Interval, UnixSeconds>> CandleBook::take_evicted_open() {
+  return std::exchange(evicted_open_, {});
+}
 
 std::size_t CandleBook::bytes() const {
   constexpr std::size_t kHeapCell = 16;  // what the allocator adds to a block

@@ -36,7 +36,8 @@ void DedupeWindow::expire(UnixSeconds clock) {
 }
 
 std::size_t DedupeWindow::bytes() const {
-  return last_seen_.bucket_count() * (sizeof(Fingerprint) + sizeof(UnixSeconds) + 1) + last_seen_.size() * sizeof(Fingerprint);
+  return last_seen_.bucket_count() * (sizeof(Fingerprint) + sizeof(UnixSeconds) + 1) +
+         last_seen_.size() * sizeof(Fingerprint);
 }
 
 }  // namespace klined

@@ -26,13 +26,14 @@ void PriceHistory::merge(std::span<const TimedClose> stored, UnixSeconds reach) 
   trim(reach);
 }
 
-// Windows are counted from the chain's clock, which is never behind the pair's last candle: what is older than the reach
-// before that candle is only needed as "the last one before". Trimmed in bulk, so that a busy pair pays little.
+// Windows are counted from the chain's clock, which is never behind the pair's last candle: what is older than the
+// reach before that candle is only needed as "the last one before". Trimmed in bulk, so that a busy pair pays little.
 void PriceHistory::trim(UnixSeconds reach) {
   if (closes_.empty()) return;
   const auto kept = std::ranges::lower_bound(closes_, closes_.back().time - reach, {}, &TimedClose::time);
   const auto excess = kept - closes_.begin() - 1;
-  if (excess > static_cast<std::ptrdiff_t>(closes_.size() / 4)) closes_.erase(closes_.begin(), closes_.begin() + excess);
+  if (excess > static_cast<std::ptrdiff_t>(closes_.size() / 4))
+    closes_.erase(closes_.begin(), closes_.begin() + excess);
 }
 
 std::optional<double> PriceHistory::close_before(UnixSeconds time, UnixSeconds width) const {

@@ -63,7 +63,8 @@ struct FeedArguments {
   double no_price = 0.5;
 };
 
-// ---- Stopping --------------------------------------------------------------------------------------------------------
+// ---- Stopping
+// --------------------------------------------------------------------------------------------------------
 
 std::atomic<bool> stop_asked = false;
 static_assert(std::atomic<bool>::is_always_lock_free, "set by a signal handler");
@@ -74,12 +75,13 @@ void on_signal(int signal) {
 }
 
 void catch_signals() {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = on_signal;  // and no SA_RESTART: waiting for the standard input ends too
   for (const int signal : {SIGTERM, SIGINT}) ::sigaction(signal, &action, nullptr);
 }
 
-// ---- What is asked for -----------------------------------------------------------------------------------------------
+// ---- What is asked for
+// -----------------------------------------------------------------------------------------------
 
 std::string print_stamp(UnixMilliseconds time) {
   const auto seconds = static_cast<std::time_t>(time / 1'000);
@@ -93,7 +95,9 @@ Result<MarketOptions> market_of(const FeedArguments& arguments, UnixMilliseconds
     return fatal("--rate 0 sends as fast as Kafka takes it, and --speed paces: leave one of them out");
   }
   if (arguments.event_rate > 0 && arguments.rate_given && !as_fast_as_possible) {
-    return fatal("--rate and --event-rate together leave --speed no choice: give --event-rate and --speed, or --rate and --speed");
+    return fatal(
+        "--rate and --event-rate together leave --speed no choice: give --event-rate and --speed, or --rate and "
+        "--speed");
   }
   MarketOptions market;
   market.seed = arguments.seed;
@@ -114,7 +118,8 @@ Result<MarketOptions> market_of(const FeedArguments& arguments, UnixMilliseconds
   if (!arguments.start.empty()) {
     const auto start = parse_rfc3339(arguments.start);
     if (!start || *start < 0) {
-      return fatal(fmt::format("--start {}: not an RFC 3339 time since 1970, such as 2026-01-31T12:00:00Z", arguments.start));
+      return fatal(
+          fmt::format("--start {}: not an RFC 3339 time since 1970, such as 2026-01-31T12:00:00Z", arguments.start));
     }
     market.start = *start;
   } else if (as_fast_as_possible && arguments.trades > 0) {  // ends now: what has not happened yet is no good input
@@ -146,7 +151,8 @@ Result<Destination> destination_of(const FeedArguments& arguments) {
   if (!arguments.brokers.empty()) destination.properties["bootstrap.servers"] = arguments.brokers;
   for (const std::string& property : arguments.properties) {
     const std::size_t equals = property.find('=');
-    if (equals == std::string::npos || equals == 0) return fatal(fmt::format("-X {}: not of the form NAME=VALUE", property));
+    if (equals == std::string::npos || equals == 0)
+      return fatal(fmt::format("-X {}: not of the form NAME=VALUE", property));
     destination.properties[property.substr(0, equals)] = property.substr(equals + 1);
   }
   return destination;
@@ -167,7 +173,8 @@ Status check_topic(const Destination& destination) {
                            destination.topic, kafka_brokers(destination.properties)));
 }
 
-// ---- Sending ---------------------------------------------------------------------------------------------------------
+// ---- Sending
+// ---------------------------------------------------------------------------------------------------------
 
 class FeedRun {
  public:
@@ -220,7 +227,8 @@ Status FeedRun::simulate(const FeedArguments& arguments, const MarketOptions& op
 Status FeedRun::replay(const FeedArguments& arguments) {
   auto file = TradeFile::open(arguments.file);
   if (!file) return std::unexpected(file.error());
-  const RecordedOptions options{.key = arguments.key == "pair" ? FeedKey::kPair : FeedKey::kSlot, .filter = arguments.filter};
+  const RecordedOptions options{.key = arguments.key == "pair" ? FeedKey::kPair : FeedKey::kSlot,
+                                .filter = arguments.filter};
   UnixMilliseconds first = -1;
   std::vector<FeedMessage> messages;
   while (!stop_asked) {
@@ -240,8 +248,8 @@ Status FeedRun::replay(const FeedArguments& arguments) {
       if (Status waited = wait_until(after(seconds)); !waited) return waited;
     }
     if (Status sent = send(messages, arguments.now); !sent) {
-      return std::unexpected(Error{sent.error().kind, fmt::format("{} line {}: {}", file->name(), file->line(),
-                                                                  sent.error().message)});
+      return std::unexpected(
+          Error{sent.error().kind, fmt::format("{} line {}: {}", file->name(), file->line(), sent.error().message)});
     }
   }
   return {};
@@ -279,12 +287,12 @@ void FeedRun::end_progress() const {
 void FeedRun::summary() const {
   const FeederTotals totals = feeder_.totals();
   const double seconds = std::max(1e-3, std::chrono::duration<double>(clock_.now() - began_).count());
-  fmt::print("accepted   {} trades in {} messages, {} bytes, in {:.1f} s: {:.0f} trades/s\n", totals.trades, totals.messages,
-             totals.bytes, seconds, static_cast<double>(totals.trades) / seconds);
+  fmt::print("accepted   {} trades in {} messages, {} bytes, in {:.1f} s: {:.0f} trades/s\n", totals.trades,
+             totals.messages, totals.bytes, seconds, static_cast<double>(totals.trades) / seconds);
   fmt::print("confirmed  {} messages by kafka, {} of them from the spool\n", totals.confirmed, totals.from_spool);
   for (const auto& [number, partition] : totals.partitions) {
-    fmt::print("           partition {}: {} messages, offsets {} to {}\n", number, partition.messages, partition.first_offset,
-               partition.last_offset);
+    fmt::print("           partition {}: {} messages, offsets {} to {}\n", number, partition.messages,
+               partition.first_offset, partition.last_offset);
   }
   fmt::print("spooled    {} messages, {} are left in the spool\n", totals.spooled, totals.left_in_spool);
   fmt::print("dropped    {} trades by --filter\n", dropped_);
@@ -292,8 +300,8 @@ void FeedRun::summary() const {
 
 int feed(const FeedArguments& arguments) {
   if (!is_log_level(arguments.log_level)) {
-    return fail({ErrorKind::kFatal, fmt::format("--log-level {}: write trace, debug, info, warning, error or off",
-                                                arguments.log_level)});
+    return fail({ErrorKind::kFatal,
+                 fmt::format("--log-level {}: write trace, debug, info, warning, error or off", arguments.log_level)});
   }
   init_logging(arguments.log_level, LogFormat::kText);
   const SystemClock clock;
@@ -302,7 +310,8 @@ int feed(const FeedArguments& arguments) {
   const auto patience = parse_duration(arguments.patience);
   if (!patience) return fail({ErrorKind::kFatal, fmt::format("--patience {}: write 30s, 5m, …", arguments.patience)});
   const auto spool_limit = parse_size(arguments.spool_limit);
-  if (!spool_limit) return fail({ErrorKind::kFatal, fmt::format("--spool-limit {}: write 512MiB, 2GiB, …", arguments.spool_limit)});
+  if (!spool_limit)
+    return fail({ErrorKind::kFatal, fmt::format("--spool-limit {}: write 512MiB, 2GiB, …", arguments.spool_limit)});
   const auto destination = destination_of(arguments);
   if (!destination) return fail(destination.error());
   catch_signals();
@@ -325,10 +334,13 @@ int feed(const FeedArguments& arguments) {
   return finished || stop_asked ? kOk : kFailed;
 }
 
-// ---- The command line ------------------------------------------------------------------------------------------------
+// ---- The command line
+// ------------------------------------------------------------------------------------------------
 
 void add_pace_options(CLI::App& command, FeedArguments& arguments) {
-  command.add_option("--rate", arguments.rate, "Trades to send a second of wall time; 0: as fast as Kafka takes them (files: default)")
+  command
+      .add_option("--rate", arguments.rate,
+                  "Trades to send a second of wall time; 0: as fast as Kafka takes them (files: default)")
       ->type_name("N")
       ->check(CLI::Range(0.0, 1e7))
       ->capture_default_str()
@@ -338,7 +350,8 @@ void add_pace_options(CLI::App& command, FeedArguments& arguments) {
       ->check(CLI::Range(1e-3, 1e6))
       ->capture_default_str()
       ->each([&arguments](const std::string&) { arguments.speed_given = true; });
-  command.add_flag("--now", arguments.now, "Records are stamped with the time of sending, not with the trades' event time");
+  command.add_flag("--now", arguments.now,
+                   "Records are stamped with the time of sending, not with the trades' event time");
 }
 
 void add_market_options(CLI::App& command, FeedArguments& arguments) {
@@ -349,32 +362,46 @@ void add_market_options(CLI::App& command, FeedArguments& arguments) {
   option("--trades", arguments.trades, "How many trades; 0: until it is stopped", "N")->check(CLI::NonNegativeNumber);
   option("--pairs", arguments.pairs, "How many pairs trade", "N")->check(CLI::Range(1U, 10'000'000U));
   option("--seed", arguments.seed, "The same seed and options give the same trades, but for create_time", "N");
-  option("--start", arguments.start, "Event time of the first trade, RFC 3339; else now, or so that --trades at --rate 0 end now", "TIME");
-  option("--event-rate", arguments.event_rate, "Trades a second of event time; 0: --rate / --speed, at --rate 0 it is 2500", "N")
+  option("--start", arguments.start,
+         "Event time of the first trade, RFC 3339; else now, or so that --trades at --rate 0 end now", "TIME");
+  option("--event-rate", arguments.event_rate,
+         "Trades a second of event time; 0: --rate / --speed, at --rate 0 it is 2500", "N")
       ->check(CLI::Range(0.0, 1e7));
   option("--zipf", arguments.zipf, "How uneven pairs trade: pair n has a share of 1/n^this; 0: all alike", "N")
       ->check(CLI::Range(0.0, 5.0));
   option("--chain", arguments.chain, "Chain: 100000 (Solana: numbers, slots), 1, 56, 8453 (texts, block numbers)", "N")
       ->check(CLI::PositiveNumber);
-  option("--clamped", arguments.clamped, "Percentage of trades that are part of a sandwich attack", "P")->check(CLI::Range(0.0, 100.0));
-  option("--other-types", arguments.other_types, "Percentage of other types than buy and sell", "P")->check(CLI::Range(0.0, 100.0));
+  option("--clamped", arguments.clamped, "Percentage of trades that are part of a sandwich attack", "P")
+      ->check(CLI::Range(0.0, 100.0));
+  option("--other-types", arguments.other_types, "Percentage of other types than buy and sell", "P")
+      ->check(CLI::Range(0.0, 100.0));
   option("--no-price", arguments.no_price, "Percentage of trades without a price", "P")->check(CLI::Range(0.0, 100.0));
 }
 
 void add_sending_options(CLI::App& command, FeedArguments& arguments) {
-  command.add_option("-b,--brokers", arguments.brokers, "Kafka, as HOST:PORT[,HOST:PORT…]; else the config's")->type_name("LIST");
-  command.add_option("-t,--topic", arguments.topic, "The topic; else the config's, where it has only one")->type_name("NAME");
+  command.add_option("-b,--brokers", arguments.brokers, "Kafka, as HOST:PORT[,HOST:PORT…]; else the config's")
+      ->type_name("LIST");
+  command.add_option("-t,--topic", arguments.topic, "The topic; else the config's, where it has only one")
+      ->type_name("NAME");
   add_config_option(command, arguments.config);
-  command.add_option("-X", arguments.properties, "A librdkafka property, for instance compression.codec=zstd; may be repeated")
+  command
+      .add_option("-X", arguments.properties,
+                  "A librdkafka property, for instance compression.codec=zstd; may be repeated")
       ->type_name("NAME=VALUE")
       ->allow_extra_args(false);
-  command.add_option("--key", arguments.key, "slot: a message a slot, a pair is spread over all partitions; pair: a message a pair and slot")
+  command
+      .add_option("--key", arguments.key,
+                  "slot: a message a slot, a pair is spread over all partitions; pair: a message a pair and slot")
       ->type_name("KEY")
       ->check(CLI::IsMember({"slot", "pair"}))
       ->capture_default_str();
-  command.add_flag("--filter", arguments.filter, "Leave out what is no buy or sell, and what has no price, as the upstream does");
-  command.add_flag("--async", arguments.async, "Do not wait for each confirmation: much faster, order is kept only without failures");
-  command.add_option("--spool", arguments.spool, "Where messages wait that Kafka does not take; else ./klined-feed-TOPIC.spool")
+  command.add_flag("--filter", arguments.filter,
+                   "Leave out what is no buy or sell, and what has no price, as the upstream does");
+  command.add_flag("--async", arguments.async,
+                   "Do not wait for each confirmation: much faster, order is kept only without failures");
+  command
+      .add_option("--spool", arguments.spool,
+                  "Where messages wait that Kafka does not take; else ./klined-feed-TOPIC.spool")
       ->type_name("FILE");
   command.add_option("--spool-limit", arguments.spool_limit, "A spool of that size makes the feed wait for Kafka")
       ->type_name("SIZE")
@@ -392,29 +419,33 @@ void add_sending_options(CLI::App& command, FeedArguments& arguments) {
 CLI::App* add_feed(CLI::App& parent, int& exit_code) {
   CLI::App* const command = parent.add_subcommand("feed", "Produces trades into Kafka, simulated or from a file.");
   auto arguments = std::make_shared<FeedArguments>();
-  CLI::Option* const simulate = command->add_flag("--simulate", arguments->simulate, "A market with its own trades, from a seed");
+  CLI::Option* const simulate =
+      command->add_flag("--simulate", arguments->simulate, "A market with its own trades, from a seed");
   CLI::Option* const file =
-      command->add_option("--file", arguments->file, "JSONL (a trade or a batch a line) or CSV with a header, gzip too; - is stdin")
+      command
+          ->add_option("--file", arguments->file,
+                       "JSONL (a trade or a batch a line) or CSV with a header, gzip too; - is stdin")
           ->type_name("FILE");
   simulate->excludes(file);
   add_sending_options(*command, *arguments);
   add_pace_options(*command, *arguments);
   add_market_options(*command, *arguments);
-  set_manual(*command,
-             "  klined feed --simulate -b localhost:9092 -t sol-trades\n"
-             "  klined feed --simulate -c klined.yaml --rate 0 --trades 1000000 --async\n"
-             "  klined feed --simulate -c klined.yaml --rate 5000 --speed 60 --start 2026-01-01T00:00:00Z\n"
-             "  klined feed --file trades.jsonl.gz -c klined.yaml --speed 1\n",
-             "Pace: --rate trades are sent a second of wall time, in which --speed seconds of event time pass; so a slot\n"
-             "of 400 ms holds 0.4 × rate / speed trades. At --rate 0 a slot follows the other as fast as Kafka takes\n"
-             "them. Files are sent as fast as possible, at --rate, or at --speed by their block_time. A record's\n"
-             "timestamp is the event time, so that replays look like the first run (mind retention.ms, which counts\n"
-             "from it); --now changes that.\n"
-             "\n"
-             "Each message is confirmed: its partition and offset are known. What Kafka does not take within 5 s\n"
-             "(-X message.timeout.ms) goes to the spool file, and is sent from there, in order and before anything newer,\n"
-             "when Kafka is back, by this feed or the next with the same --spool. SIGTERM and Ctrl-C stop cleanly; what\n"
-             "is not confirmed then waits in the spool. Delivery is at least once.\n");
+  set_manual(
+      *command,
+      "  klined feed --simulate -b localhost:9092 -t sol-trades\n"
+      "  klined feed --simulate -c klined.yaml --rate 0 --trades 1000000 --async\n"
+      "  klined feed --simulate -c klined.yaml --rate 5000 --speed 60 --start 2026-01-01T00:00:00Z\n"
+      "  klined feed --file trades.jsonl.gz -c klined.yaml --speed 1\n",
+      "Pace: --rate trades are sent a second of wall time, in which --speed seconds of event time pass; so a slot\n"
+      "of 400 ms holds 0.4 × rate / speed trades. At --rate 0 a slot follows the other as fast as Kafka takes\n"
+      "them. Files are sent as fast as possible, at --rate, or at --speed by their block_time. A record's\n"
+      "timestamp is the event time, so that replays look like the first run (mind retention.ms, which counts\n"
+      "from it); --now changes that.\n"
+      "\n"
+      "Each message is confirmed: its partition and offset are known. What Kafka does not take within 5 s\n"
+      "(-X message.timeout.ms) goes to the spool file, and is sent from there, in order and before anything newer,\n"
+      "when Kafka is back, by this feed or the next with the same --spool. SIGTERM and Ctrl-C stop cleanly; what\n"
+      "is not confirmed then waits in the spool. Delivery is at least once.\n");
   command->callback([arguments, &exit_code] {
     if (!arguments->simulate && arguments->file.empty()) {
       exit_code = fail({ErrorKind::kFatal, "say what to feed: --simulate, or --file FILE"});

@@ -5,18 +5,18 @@
 #include <thread>
 #include <unordered_map>
 
+#include <fmt/format.h>
+#include <unistd.h>
 #include <boost/asio/connect.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
-#include <fmt/format.h>
-#include <unistd.h>
 
+#include "kline.pb.h"
 #include "klined/app/candle_table.hpp"
 #include "klined/app/commands.hpp"
 #include "klined/base/clock.hpp"
 #include "klined/source/kafka_source.hpp"
-#include "kline.pb.h"
 
 namespace klined::app {
 
@@ -89,7 +89,8 @@ class TopTable {
       const PairState& p = *order[i].second;
       out += fmt::format("{:<46} {:>14} {} {} {} {:>16.2f} {:>9} {:>9}\n", order[i].first, print_price(p.price),
                          change(p.change_1m, p.has_changes, colour), change(p.change_5m, p.has_changes, colour),
-                         change(p.change_1h, p.has_changes, colour), p.volume, print_count(p.trades), print_count(p.candles));
+                         change(p.change_1h, p.has_changes, colour), p.volume, print_count(p.trades),
+                         print_count(p.candles));
     }
     for (auto& [name, state] : pairs_) state.fresh = 0;
     return out;
@@ -108,7 +109,8 @@ class TopTable {
   std::unordered_map<std::string, PairState> pairs_;
 };
 
-// The job's own measure, from its metrics page: the median and the 99th percentile as bounds of the histogram's buckets.
+// The job's own measure, from its metrics page: the median and the 99th percentile as bounds of the histogram's
+// buckets.
 std::string delay_from_metrics(const std::string& listen) {
   namespace beast = boost::beast;
   const std::size_t colon = listen.rfind(':');
@@ -181,7 +183,8 @@ int show_top(const TopArguments& arguments) {
   Instant drawn = begin;
   TopTable table(config->intervals.front(), config->intervals.back());
   const bool is_terminal = isatty(STDOUT_FILENO) != 0;
-  const std::chrono::milliseconds refresh = is_terminal ? std::chrono::milliseconds(1000) : std::chrono::milliseconds(5000);
+  const std::chrono::milliseconds refresh =
+      is_terminal ? std::chrono::milliseconds(1000) : std::chrono::milliseconds(5000);
   while (interrupted == 0) {
     const Result<MessageBatch> batch = (*source)->poll(Milliseconds(100), 5000, std::size_t{8} << 20U);
     if (!batch) return fail(batch.error());
@@ -190,7 +193,8 @@ int show_top(const TopArguments& arguments) {
     const bool over = arguments.seconds > 0 && now - begin >= std::chrono::duration<double>(arguments.seconds);
     if (!over && now - drawn < refresh) continue;
     drawn = now;
-    const std::string text = table.draw(arguments.rows, stdout_has_colour(), delay_from_metrics(config->metrics.listen));
+    const std::string text =
+        table.draw(arguments.rows, stdout_has_colour(), delay_from_metrics(config->metrics.listen));
     if (!print_out((is_terminal ? "\x1b[H\x1b[J" : "") + text + "\n")) return kFailed;
     if (over) break;
   }
@@ -205,12 +209,16 @@ CLI::App* add_top(CLI::App& parent, int& exit_code) {
   auto arguments = std::make_shared<TopArguments>();
   add_config_option(*command, arguments->config);
   command->add_option("-n,--rows", arguments->rows, "Pairs to show")->capture_default_str();
-  command->add_option("--for", arguments->seconds, "Seconds until it ends; 0: until Ctrl-C")->type_name("SECONDS")->capture_default_str();
-  set_manual(*command, "  klined top -c klined.yaml\n  klined top --rows 5 --for 20\n",
-             "Changes (1m, 5m, 1h) are those that klined publishes; '-' while a pair's history is read back. Volume and trades\n"
-             "are of the open candle of the longest configured interval. CANDLES counts the versions that were published\n"
-             "since the table began. The delay is the job's own, from its metrics page. Where stdout is no terminal, a table\n"
-             "is printed every 5 s.\n");
+  command->add_option("--for", arguments->seconds, "Seconds until it ends; 0: until Ctrl-C")
+      ->type_name("SECONDS")
+      ->capture_default_str();
+  set_manual(
+      *command, "  klined top -c klined.yaml\n  klined top --rows 5 --for 20\n",
+      "Changes (1m, 5m, 1h) are those that klined publishes; '-' while a pair's history is read back. Volume and "
+      "trades\n"
+      "are of the open candle of the longest configured interval. CANDLES counts the versions that were published\n"
+      "since the table began. The delay is the job's own, from its metrics page. Where stdout is no terminal, a table\n"
+      "is printed every 5 s.\n");
   command->callback([arguments, &exit_code] { exit_code = show_top(*arguments); });
   return command;
 }

@@ -98,10 +98,11 @@ void BrokerWatch::on_error(rd_kafka_resp_err_t code, std::string_view text) {
     case RD_KAFKA_RESP_ERR__AUTHENTICATION:
     case RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED:
       last_text_ = text;
-      refusal_ = Error{ErrorKind::kFatal,
-                       fmt::format("kafka at {} refuses {}: {}; correct security.protocol, sasl.mechanism, sasl.username and "
-                                   "sasl.password",
-                                   brokers_, role_, text)};
+      refusal_ =
+          Error{ErrorKind::kFatal,
+                fmt::format("kafka at {} refuses {}: {}; correct security.protocol, sasl.mechanism, sasl.username and "
+                            "sasl.password",
+                            brokers_, role_, text)};
       if (may_log("authentication")) spdlog::error("{}", refusal_->message);
       return;
     case RD_KAFKA_RESP_ERR__TRANSPORT:

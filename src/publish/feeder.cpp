@@ -38,8 +38,8 @@ Result<std::unique_ptr<Feeder>> Feeder::open(const FeederOptions& options, const
   auto spool = Spool::open(options.spool_path, options.spool_bytes);
   if (!spool) return std::unexpected(spool.error());
   if (!(*spool)->empty()) {
-    spdlog::info("an earlier feed left messages, they are sent first: spool={} messages={} bytes={}", options.spool_path,
-                 (*spool)->size(), (*spool)->bytes());
+    spdlog::info("an earlier feed left messages, they are sent first: spool={} messages={} bytes={}",
+                 options.spool_path, (*spool)->size(), (*spool)->bytes());
   }
   std::unique_ptr<Feeder> feeder(new Feeder(options, stop, std::move(*spool)));
   auto publisher = KafkaPublisher::open({with_defaults(options.properties, feeder->window_)},
@@ -86,14 +86,16 @@ void Feeder::send(Publication& publication) {
   ++next_ticket_;
 }
 
-// ---- What became of what was sent ------------------------------------------------------------------------------------
+// ---- What became of what was sent
+// ------------------------------------------------------------------------------------
 
 bool Feeder::collect(Instant limit) {
   std::vector<DeliveryReport> reports;
   {
     std::unique_lock lock(mutex_);
     if (unreported_ > 0) {
-      came_.wait_for(lock, std::max(limit - clock_.now(), Instant::duration::zero()), [&] { return !reports_.empty(); });
+      came_.wait_for(lock, std::max(limit - clock_.now(), Instant::duration::zero()),
+                     [&] { return !reports_.empty(); });
     }
     reports.swap(reports_);
   }
@@ -109,7 +111,8 @@ bool Feeder::collect(Instant limit) {
 
 void Feeder::count_delivery(const Sent& sent) {
   const DeliveryReport& report = *sent.report;
-  spdlog::debug("confirmed: key={} bytes={} partition={} offset={}", sent.key, sent.bytes, report.partition, report.offset);
+  spdlog::debug("confirmed: key={} bytes={} partition={} offset={}", sent.key, sent.bytes, report.partition,
+                report.offset);
   ++totals_.confirmed;
   FeederTotals::Partition& partition = totals_.partitions[report.partition];
   if (partition.messages++ == 0) partition.first_offset = report.offset;
@@ -148,8 +151,8 @@ Status Feeder::settle_new() {
   sent_.clear();
   failed_ = false;
   next_try_ = clock_.now() + kRetryPause;
-  spdlog::warn("kafka does not take the trades, they go to the spool until it does: spool={} error=\"{}\"", spool_->path(),
-               error->message);
+  spdlog::warn("kafka does not take the trades, they go to the spool until it does: spool={} error=\"{}\"",
+               spool_->path(), error->message);
   if (Status kept = spool(std::move(lost)); !kept) return kept;
   if (error->kind != ErrorKind::kFatal) return {};
   return fatal(fmt::format("{}; it is kept in the spool {}", error->message, spool_->path()));
@@ -161,7 +164,8 @@ Status Feeder::spool(std::vector<Publication> publications) {
   return {};
 }
 
-// ---- The spool -------------------------------------------------------------------------------------------------------
+// ---- The spool
+// -------------------------------------------------------------------------------------------------------
 
 // Sends from the spool until it is empty, the time is over, or it shall stop.
 Status Feeder::pump(Instant limit) {
@@ -186,7 +190,8 @@ Status Feeder::pump(Instant limit) {
   return {};
 }
 
-// Removes what was delivered from the spool, up to the first that was not; what was delivered behind that is sent again.
+// Removes what was delivered from the spool, up to the first that was not; what was delivered behind that is sent
+// again.
 Status Feeder::settle_spooled() {
   std::size_t delivered = 0;
   std::optional<Error> error;
@@ -206,7 +211,8 @@ Status Feeder::settle_spooled() {
   return fatal(fmt::format("{}; it is the first in the spool {}", error->message, spool_->path()));
 }
 
-// ---- The end ---------------------------------------------------------------------------------------------------------
+// ---- The end
+// ---------------------------------------------------------------------------------------------------------
 
 Status Feeder::idle_until(Instant when) {
   if (Status pumped = pump(when); !pumped) return pumped;
@@ -222,9 +228,10 @@ Status Feeder::finish(Milliseconds patience) {
   if (Status pumped = pump(clock_.now() + patience); !pumped) return pumped;
   if (stop_ && publisher_) give_up();
   if (spool_->empty()) return {};
-  return retry(fmt::format("{} messages could not be delivered, they are kept in the spool {}: the next `klined feed` with the "
-                           "same --spool sends them first",
-                           spool_->size(), spool_->path()));
+  return retry(
+      fmt::format("{} messages could not be delivered, they are kept in the spool {}: the next `klined feed` with the "
+                  "same --spool sends them first",
+                  spool_->size(), spool_->path()));
 }
 
 // Closes the publisher, which reports what it still has, and keeps that.

@@ -43,27 +43,23 @@ int to_ms(Milliseconds duration) { return static_cast<int>(std::max<std::int64_t
 // What the answer to a request about one topic means.
 Error refusal(const std::string& doing, rd_kafka_resp_err_t code, const char* text) {
   const std::string said = text != nullptr && *text != '\0' ? text : rd_kafka_err2str(code);
-  const auto mend = [&](const char* what) { return Error{ErrorKind::kFatal, fmt::format("{}: {}; {}", doing, said, what)}; };
+  const auto mend = [&](const char* what) {
+    return Error{ErrorKind::kFatal, fmt::format("{}: {}; {}", doing, said, what)};
+  };
   switch (code) {
     case RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR:
       return mend("ask for a replication factor no larger than the number of brokers");
-    case RD_KAFKA_RESP_ERR_INVALID_PARTITIONS:
-      return mend("ask for at least one partition");
+    case RD_KAFKA_RESP_ERR_INVALID_PARTITIONS: return mend("ask for at least one partition");
     case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
       return mend("letters, digits, '.', '_' and '-' are allowed in a topic's name, 249 at most");
     case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
     case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
       return mend("grant CREATE, DESCRIBE and DESCRIBE_CONFIGS on it, or let an administrator do this");
-    case RD_KAFKA_RESP_ERR_INVALID_CONFIG:
-      return mend("correct the topic's config");
-    case RD_KAFKA_RESP_ERR_POLICY_VIOLATION:
-      return mend("the cluster's policy forbids it: ask its administrator");
-    case RD_KAFKA_RESP_ERR_TOPIC_DELETION_DISABLED:
-      return mend("the brokers have delete.topic.enable=false");
-    case RD_KAFKA_RESP_ERR__INVALID_ARG:
-      return mend("correct the name or the numbers");
-    default:
-      return {ErrorKind::kRetry, fmt::format("{}: {}", doing, said)};
+    case RD_KAFKA_RESP_ERR_INVALID_CONFIG: return mend("correct the topic's config");
+    case RD_KAFKA_RESP_ERR_POLICY_VIOLATION: return mend("the cluster's policy forbids it: ask its administrator");
+    case RD_KAFKA_RESP_ERR_TOPIC_DELETION_DISABLED: return mend("the brokers have delete.topic.enable=false");
+    case RD_KAFKA_RESP_ERR__INVALID_ARG: return mend("correct the name or the numbers");
+    default: return {ErrorKind::kRetry, fmt::format("{}: {}", doing, said)};
   }
 }
 
@@ -119,8 +115,8 @@ Options KafkaAdmin::State::options(rd_kafka_admin_op_t operation, Milliseconds t
 Error KafkaAdmin::State::no_answer(const std::string& doing, rd_kafka_resp_err_t code) {
   rd_kafka_poll(client->get(), 0);  // the reason comes as an event
   if (auto refused = watch.refusal()) return std::move(*refused);
-  return {ErrorKind::kRetry, fmt::format("{}: {}: {}; check that it runs and that the brokers' addresses are right", doing,
-                                         watch.describe(), rd_kafka_err2str(code))};
+  return {ErrorKind::kRetry, fmt::format("{}: {}: {}; check that it runs and that the brokers' addresses are right",
+                                         doing, watch.describe(), rd_kafka_err2str(code))};
 }
 
 Result<Event> KafkaAdmin::State::answer(rd_kafka_queue_t* queue, const std::string& doing, Milliseconds timeout) {
@@ -137,8 +133,8 @@ Result<Event> KafkaAdmin::State::answer(rd_kafka_queue_t* queue, const std::stri
 }
 
 Result<bool> KafkaAdmin::create(const TopicSpec& spec, Milliseconds timeout) {
-  const std::string doing = fmt::format("topic {} cannot be made with {} partitions on kafka at {}", spec.name, spec.partitions,
-                                        state_->brokers);
+  const std::string doing = fmt::format("topic {} cannot be made with {} partitions on kafka at {}", spec.name,
+                                        spec.partitions, state_->brokers);
   const auto known = partitions_of(spec.name, timeout);  // clusters may forbid making what exists
   if (!known) return std::unexpected(known.error());
   if (*known) return false;
@@ -229,7 +225,8 @@ Result<bool> KafkaAdmin::remove(const std::string& topic, Milliseconds timeout) 
   rd_kafka_DeleteTopic_t* request = rd_kafka_DeleteTopic_new(topic.c_str());
   if (request == nullptr) return std::unexpected(refusal(doing, RD_KAFKA_RESP_ERR__INVALID_ARG, nullptr));
   const Queue queue(rd_kafka_queue_new(client));
-  rd_kafka_DeleteTopics(client, &request, 1, state_->options(RD_KAFKA_ADMIN_OP_DELETETOPICS, timeout).get(), queue.get());
+  rd_kafka_DeleteTopics(client, &request, 1, state_->options(RD_KAFKA_ADMIN_OP_DELETETOPICS, timeout).get(),
+                        queue.get());
   rd_kafka_DeleteTopic_destroy(request);
   const Result<Event> event = state_->answer(queue.get(), doing, timeout);
   if (!event) return std::unexpected(event.error());

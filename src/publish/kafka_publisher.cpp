@@ -65,14 +65,16 @@ Error delivery_error(rd_kafka_resp_err_t code, const Publication& publication) {
     case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
     case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE:
       return {ErrorKind::kFatal,
-              fmt::format("a message of {} bytes (or its batch) is too large for topic {}: raise the topic's max.message.bytes "
-                          "and the producer's message.max.bytes",
-                          publication.value.size(), topic)};
+              fmt::format(
+                  "a message of {} bytes (or its batch) is too large for topic {}: raise the topic's max.message.bytes "
+                  "and the producer's message.max.bytes",
+                  publication.value.size(), topic)};
     case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
     case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
-      return {ErrorKind::kFatal, fmt::format("topic {} may not be written: grant WRITE and DESCRIBE on it (and on clusters "
-                                             "older than 3.0 IDEMPOTENT_WRITE on the cluster)",
-                                             topic)};
+      return {ErrorKind::kFatal,
+              fmt::format("topic {} may not be written: grant WRITE and DESCRIBE on it (and on clusters "
+                          "older than 3.0 IDEMPOTENT_WRITE on the cluster)",
+                          topic)};
     case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
     case RD_KAFKA_RESP_ERR__INVALID_ARG:
       return {ErrorKind::kFatal, fmt::format("\"{}\" is no name of a topic that can be written: {}; correct it", topic,
@@ -83,13 +85,14 @@ Error delivery_error(rd_kafka_resp_err_t code, const Publication& publication) {
     case RD_KAFKA_RESP_ERR_INVALID_REQUIRED_ACKS:
     case RD_KAFKA_RESP_ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT:
     case RD_KAFKA_RESP_ERR_UNSUPPORTED_COMPRESSION_TYPE:
-      return {ErrorKind::kFatal, fmt::format("topic {} refuses a message of {} bytes: {}; correct the topic's config", topic,
-                                             publication.value.size(), rd_kafka_err2str(code))};
+      return {ErrorKind::kFatal, fmt::format("topic {} refuses a message of {} bytes: {}; correct the topic's config",
+                                             topic, publication.value.size(), rd_kafka_err2str(code))};
     case RD_KAFKA_RESP_ERR__PURGE_QUEUE:
     case RD_KAFKA_RESP_ERR__PURGE_INFLIGHT:
       return {ErrorKind::kRetry, fmt::format("a message to topic {} was given back: the producer was closed", topic)};
     default:
-      return {ErrorKind::kRetry, fmt::format("a message to topic {} was not delivered: {}", topic, rd_kafka_err2str(code))};
+      return {ErrorKind::kRetry,
+              fmt::format("a message to topic {} was not delivered: {}", topic, rd_kafka_err2str(code))};
   }
 }
 
@@ -147,11 +150,13 @@ struct KafkaPublisher::State {
   std::thread thread;
 };
 
-// ---- Callers' side ---------------------------------------------------------------------------------------------------
+// ---- Callers' side
+// ---------------------------------------------------------------------------------------------------
 
 KafkaPublisher::KafkaPublisher(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
-Result<std::unique_ptr<KafkaPublisher>> KafkaPublisher::open(const KafkaPublisherOptions& options, ReportHandler on_report) {
+Result<std::unique_ptr<KafkaPublisher>> KafkaPublisher::open(const KafkaPublisherOptions& options,
+                                                             ReportHandler on_report) {
   auto state = std::make_unique<State>(options, std::move(on_report));
   auto client = state->make_client();
   if (!client) return std::unexpected(client.error());
@@ -236,7 +241,8 @@ std::int64_t KafkaPublisher::in_flight() const { return state_->in_flight; }
 
 UnixMilliseconds KafkaPublisher::last_error_ms() const { return state_->watch.last_error_ms(); }
 
-// ---- The publisher's thread ------------------------------------------------------------------------------------------
+// ---- The publisher's thread
+// ------------------------------------------------------------------------------------------
 
 Result<std::shared_ptr<KafkaClient>> KafkaPublisher::State::make_client() {
   Result<KafkaConf> conf = make_kafka_conf(defaults(properties), properties);
@@ -320,8 +326,8 @@ void KafkaPublisher::State::end(std::shared_ptr<KafkaClient> old) {
   const Instant limit = clock.now() + kEndLimit;
   while (rd_kafka_outq_len(handle) > 0 && clock.now() < limit) rd_kafka_poll(handle, kPollMs);
 
-  // A client whose threads hang (in a resolver, say) does not answer, and may still read the values: they stay where they
-  // are for ever, and copies are reported.
+  // A client whose threads hang (in a resolver, say) does not answer, and may still read the values: they stay where
+  // they are for ever, and copies are reported.
   static auto* const abandoned = new std::list<Pending>;  // NOLINT(cppcoreguidelines-owning-memory)
   std::unique_lock lock(mutex);
   for (Place place = pending.begin(); place != pending.end();) {

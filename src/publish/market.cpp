@@ -18,18 +18,19 @@ constexpr std::string_view kBase58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghi
 constexpr std::string_view kHex = "0123456789abcdef";
 constexpr std::string_view kLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 constexpr std::array<std::string_view, 4> kVenues = {"pump_amm", "raydium_cpmm", "meteora_dlmm", "orca_whirlpool"};
-constexpr std::array<std::string_view, 6> kOtherTypes = {"add_position", "remove_position", "create",
-                                                         "token_mint",   "add",             "remove"};
+constexpr std::array<std::string_view, 6> kOtherTypes = {"add_position", "remove_position", "create", "token_mint",
+                                                         "add",          "remove"};
 constexpr ChainId kSolana = 100'000;
 constexpr std::size_t kWallets = 4'096;
-constexpr std::size_t kRoomOfTrade = 4'096;  // a trade's text is a third of that
+constexpr std::size_t kRoomOfTrade = 4'096;                  // a trade's text is a third of that
 constexpr std::uint64_t kPriceUnit = 1'000'000'000'000'000;  // prices count 1e-15 USD
 constexpr std::uint64_t kSmallestPrice = 1'000'000;
 constexpr std::uint64_t kLargestPrice = 1'000 * kPriceUnit;
 
 std::uint32_t to_ppm(double share) { return static_cast<std::uint32_t>(std::lround(share * 1e6)); }
 
-// ---- Powers without floating point, whose last bits differ between machines -------------------------------------------
+// ---- Powers without floating point, whose last bits differ between machines
+// -------------------------------------------
 
 // log2(n) in 1/2^32.
 std::uint64_t fixed_log2(std::uint32_t n) {
@@ -73,7 +74,8 @@ std::uint64_t fixed_exp2_negative(std::uint64_t exponent) {
   return std::max<std::uint64_t>(1, static_cast<std::uint64_t>(value >> (22 + whole)));
 }
 
-// ---- Text ------------------------------------------------------------------------------------------------------------
+// ---- Text
+// ------------------------------------------------------------------------------------------------------------
 
 char* put(char* out, std::string_view text) {
   std::memcpy(out, text.data(), text.size());
@@ -123,7 +125,8 @@ std::uint64_t times(std::uint64_t a, std::uint64_t b, std::uint64_t divisor) {
 
 }  // namespace
 
-// ---- The market ------------------------------------------------------------------------------------------------------
+// ---- The market
+// ------------------------------------------------------------------------------------------------------
 
 std::uint64_t MarketSimulator::Random::log_uniform(std::uint32_t low, std::uint32_t high) {
   const std::uint64_t power = low + below(high - low);
@@ -140,7 +143,8 @@ MarketSimulator::MarketSimulator(const MarketOptions& options)
       random_(options.seed),
       base_price_(150 * kPriceUnit),
       next_time_(options.start - options.start % kSlotMs) {
-  KLINED_ASSERT(options.pairs >= 1 && options.trades_per_second > 0 && options.start >= 0, "a market needs pairs and trades");
+  KLINED_ASSERT(options.pairs >= 1 && options.trades_per_second > 0 && options.start >= 0,
+                "a market needs pairs and trades");
   for (std::size_t i = 0; i < kWallets; ++i) wallets_.push_back(random_address());
   pairs_.resize(options.pairs);
   for (std::uint32_t i = 0; i < options.pairs; ++i) make_pair(i);
@@ -169,15 +173,17 @@ void MarketSimulator::make_pair(std::uint32_t number) {
   pair.has_mcap = random_.below(20) != 0;
   const std::string chain = std::to_string(options_.chain);
   const std::string token = random_address();
-  const std::string base = texts_ ? "0x4200000000000000000000000000000000000006" : "So11111111111111111111111111111111111111112";
+  const std::string base =
+      texts_ ? "0x4200000000000000000000000000000000000006" : "So11111111111111111111111111111111111111112";
   const std::string venue(texts_ ? "uniswap_v3" : kVenues[random_.below(kVenues.size())]);
   const std::string decimals = texts_ ? "18" : "9";
   pair.fields = R"("chain_id":")" + chain + R"(","chain_id_int":)" + chain + R"(,"pair_addr":")" + pair.address +
-                R"(","pool_id":")" + random_address() + R"(","program_id":")" + random_address() + R"(","swap_name":")" + venue +
-                R"(","token_addr":")" + token + R"(","token_symbol":")" + random_text(3 + random_.below(4), kLetters) +
-                R"(","token_decimals":6,"base_token_addr":")" + base + R"(","base_token_symbol":")" +
-                (texts_ ? "WETH" : "SOL") + R"(","base_token_decimals":)" + decimals + R"(,"pair_info":{"token_addr":")" +
-                token + R"(","fee_bps":25,"index":)" + std::to_string(number) + R"(},)";
+                R"(","pool_id":")" + random_address() + R"(","program_id":")" + random_address() +
+                R"(","swap_name":")" + venue + R"(","token_addr":")" + token + R"(","token_symbol":")" +
+                random_text(3 + random_.below(4), kLetters) + R"(","token_decimals":6,"base_token_addr":")" + base +
+                R"(","base_token_symbol":")" + (texts_ ? "WETH" : "SOL") + R"(","base_token_decimals":)" + decimals +
+                R"(,"pair_info":{"token_addr":")" + token + R"(","fee_bps":25,"index":)" + std::to_string(number) +
+                R"(},)";
 }
 
 // Walker's alias method (Vose's way of making it): a pair of weight 1/rank^exponent in one draw.
@@ -187,7 +193,8 @@ void MarketSimulator::make_alias_table(double zipf_exponent) {
   std::vector<UnsignedInt128> scaled(count);
   std::uint64_t total = 0;
   for (std::size_t i = 0; i < count; ++i) {
-    const std::uint64_t weight = fixed_exp2_negative(fixed_log2(static_cast<std::uint32_t>(i + 1)) * thousandths / 1'000);
+    const std::uint64_t weight =
+        fixed_exp2_negative(fixed_log2(static_cast<std::uint32_t>(i + 1)) * thousandths / 1'000);
     scaled[i] = weight;
     total += weight;
   }
@@ -230,7 +237,8 @@ std::int64_t MarketSimulator::trades_of_next_slot() {
 }
 
 void MarketSimulator::walk(Pair& pair, bool buy) {
-  const std::uint64_t step = times(times(pair.price, pair.volatility_ppm, 1'000'000), random_.next() >> 40U, 1ULL << 24U);
+  const std::uint64_t step =
+      times(times(pair.price, pair.volatility_ppm, 1'000'000), random_.next() >> 40U, 1ULL << 24U);
   // A price that has left the range of its first one by a factor of 100 is led back.
   const bool up = pair.price < pair.first_price / 100 || (buy && pair.price / 100 < pair.first_price);
   pair.price = std::clamp(up ? pair.price + step : pair.price - step, kSmallestPrice, kLargestPrice);
@@ -283,7 +291,8 @@ FeedMessage& MarketSimulator::message_for(Pair& pair, std::size_t first_message,
   return message;
 }
 
-// ---- A trade ---------------------------------------------------------------------------------------------------------
+// ---- A trade
+// ---------------------------------------------------------------------------------------------------------
 
 // Returns the end, or null where the filter leaves the trade out.
 char* MarketSimulator::write_trade(char* out, Pair& pair, const Place& place, std::string_view create_time) {
@@ -298,7 +307,8 @@ char* MarketSimulator::write_trade(char* out, Pair& pair, const Place& place, st
     const std::uint64_t distortion = times(price, 20'000 + random_.below(80'000), 1'000'000);
     price = buy ? price + distortion : price - distortion;
   }
-  if (pair.pump_point > 0) pair.pump_point = std::clamp(pair.pump_point + (buy ? 1U : 0U) - (buy ? 0U : 1U), 1U, 10'000U);
+  if (pair.pump_point > 0)
+    pair.pump_point = std::clamp(pair.pump_point + (buy ? 1U : 0U) - (buy ? 0U : 1U), 1U, 10'000U);
 
   out = put(out, "{");
   out = write_chain_fields(out, place);
@@ -324,7 +334,8 @@ char* MarketSimulator::write_chain_fields(char* out, const Place& place) {
   out = put_integer(put(out, R"(,"log_index":)"), place.log_index);
   out = put_integer(put(out, R"(,"inner_index":)"), place.log_index / 2);
   // The hash belongs to the transaction, not to the trade.
-  Random hash(static_cast<std::uint64_t>(slot_) * 1'000'003 + place.transaction_index + options_.seed * 0x632BE59BD9B4E019ULL);
+  Random hash(static_cast<std::uint64_t>(slot_) * 1'000'003 + place.transaction_index +
+              options_.seed * 0x632BE59BD9B4E019ULL);
   out = put(out, texts_ ? R"(,"tx_hash":"0x)" : R"(,"tx_hash":")");
   const std::string_view alphabet = texts_ ? kHex : kBase58;
   const std::size_t length = texts_ ? 64 : 88;

@@ -10,7 +10,8 @@ namespace {
 
 constexpr bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 
-// What of a trade is looked at; texts as they stand, strings with their quotes. Where a key stands twice the last one counts.
+// What of a trade is looked at; texts as they stand, strings with their quotes. Where a key stands twice the last one
+// counts.
 struct TradeText {
   std::string_view whole;  // from brace to brace
   bool has_fields = false;

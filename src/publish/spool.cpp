@@ -89,8 +89,8 @@ bool unframe(std::string_view framed, Publication& out) {
 }  // namespace
 
 Error Spool::failed(const char* doing) const {
-  return {ErrorKind::kFatal, fmt::format("spool file {} cannot be {}: {}; mend that, or name another file by --spool", path_,
-                                         doing, std::strerror(errno))};
+  return {ErrorKind::kFatal, fmt::format("spool file {} cannot be {}: {}; mend that, or name another file by --spool",
+                                         path_, doing, std::strerror(errno))};
 }
 
 Result<std::unique_ptr<Spool>> Spool::open(const std::string& path, std::int64_t max_bytes) {
@@ -99,7 +99,8 @@ Result<std::unique_ptr<Spool>> Spool::open(const std::string& path, std::int64_t
   std::unique_ptr<Spool> spool(new Spool(path, file, max_bytes));
   if (file < 0) return std::unexpected(spool->failed("opened"));
   if (::flock(file, LOCK_EX | LOCK_NB) != 0) {
-    return fatal(fmt::format("spool file {} is in use by another process: wait for it, or name another file by --spool", path));
+    return fatal(
+        fmt::format("spool file {} is in use by another process: wait for it, or name another file by --spool", path));
   }
   if (Status loaded = spool->load(); !loaded) return std::unexpected(loaded.error());
   return spool;
@@ -123,7 +124,7 @@ Result<bool> Spool::read_at(std::int64_t offset, char* out, std::size_t size) co
 }
 
 Status Spool::load() {
-  struct stat info {};
+  struct stat info{};
   if (::fstat(file_, &info) != 0) return std::unexpected(failed("read"));
   head_ = end_ = released_ = kHeaderBytes;
   if (info.st_size < kHeaderBytes) {  // new, or cut off by a crash when it was new
@@ -134,7 +135,8 @@ Status Spool::load() {
   head_ = get<std::int64_t>(header.data() + 8);
   const bool sound = std::string_view(header.data(), 8) == kMagic && head_ >= kHeaderBytes &&
                      get<std::uint64_t>(header.data() + 16) == XXH3_64bits(header.data(), 16);
-  if (!sound) return fatal(fmt::format("{} is no spool file, or damaged at its beginning: name another by --spool", path_));
+  if (!sound)
+    return fatal(fmt::format("{} is no spool file, or damaged at its beginning: name another by --spool", path_));
   if (head_ > info.st_size) {  // a crash in the middle of pop()
     head_ = kHeaderBytes;
     return write_head();
@@ -155,9 +157,10 @@ Status Spool::load() {
       const Result<bool> blank = length == left ? true : is_blank(end_, info.st_size);
       if (!blank) return std::unexpected(blank.error());
       if (*blank) return cut_off(end_, info.st_size);
-      return fatal(fmt::format("spool file {} is damaged at byte {}, {} publications in front of that are sound: keep a copy, "
-                               "then cut it there by `truncate --size={} {}`",
-                               path_, end_, lengths_.size(), end_, path_));
+      return fatal(
+          fmt::format("spool file {} is damaged at byte {}, {} publications in front of that are sound: keep a copy, "
+                      "then cut it there by `truncate --size={} {}`",
+                      path_, end_, lengths_.size(), end_, path_));
     }
     lengths_.push_back(static_cast<std::uint32_t>(length));
     end_ += length;

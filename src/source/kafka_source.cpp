@@ -20,11 +20,11 @@ namespace klined {
 namespace {
 
 constexpr const char* kRole = "the kafka consumer";
-constexpr std::size_t kChunk = 1024;           // records asked of librdkafka at once
+constexpr std::size_t kChunk = 1024;            // records asked of librdkafka at once
 constexpr std::size_t kStashBytes = 8U << 20U;  // a paused partition's read-ahead
-constexpr Milliseconds kAskTimeout{5'000};     // for the questions that follow an error
-constexpr Milliseconds kAskPeriod{1'000};      // between two tries of such a question
-constexpr Milliseconds kCommitWait{1'000};     // at the end, for the last offsets that lag tools see
+constexpr Milliseconds kAskTimeout{5'000};      // for the questions that follow an error
+constexpr Milliseconds kAskPeriod{1'000};       // between two tries of such a question
+constexpr Milliseconds kCommitWait{1'000};      // at the end, for the last offsets that lag tools see
 
 KafkaProperties defaults() {
   KafkaProperties properties = {
@@ -89,7 +89,8 @@ bool is_missing(rd_kafka_resp_err_t code) {
 
 // An assigned partition and how far it was read.
 struct Reading {
-  Reading(TopicPartition which, LogId id, std::int64_t offset) : partition(std::move(which)), log(id), position(offset) {}
+  Reading(TopicPartition which, LogId id, std::int64_t offset)
+      : partition(std::move(which)), log(id), position(offset) {}
   ~Reading() { drop_stash(); }
   Reading(Reading&&) = default;
   Reading& operator=(Reading&&) = delete;
@@ -105,8 +106,8 @@ struct Reading {
   std::int64_t position = 0;  // of the next record that librdkafka gives; earlier ones are dropped
   bool at_end = false;
   bool paused = false;
-  // What came while it was paused. librdkafka throws its read-ahead away when it pauses, and is slow to fetch again; so a
-  // short pause only fills this, and librdkafka pauses where it is full.
+  // What came while it was paused. librdkafka throws its read-ahead away when it pauses, and is slow to fetch again; so
+  // a short pause only fills this, and librdkafka pauses where it is full.
   std::deque<rd_kafka_message_t*> stash;
   std::size_t stash_bytes = 0;
   bool fetch_paused = false;
@@ -188,8 +189,8 @@ KafkaSource::State::~State() {
 Error KafkaSource::State::no_answer(rd_kafka_resp_err_t code, std::string_view what) const {
   rd_kafka_poll(client->get(), 0);  // the reason comes as an event
   if (const auto refusal = watch.refusal()) return *refusal;
-  return {ErrorKind::kRetry, fmt::format("{}: {}: {}; check that it runs and that the brokers' addresses are right", what,
-                                         watch.describe(), rd_kafka_err2str(code))};
+  return {ErrorKind::kRetry, fmt::format("{}: {}: {}; check that it runs and that the brokers' addresses are right",
+                                         what, watch.describe(), rd_kafka_err2str(code))};
 }
 
 KafkaSource::KafkaSource(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -220,7 +221,8 @@ Result<std::unique_ptr<KafkaSource>> KafkaSource::open(const KafkaSourceOptions&
   return std::unique_ptr<KafkaSource>(new KafkaSource(std::move(state)));
 }
 
-// ---- Questions to the brokers ----------------------------------------------------------------------------------------
+// ---- Questions to the brokers
+// ----------------------------------------------------------------------------------------
 
 namespace {
 
@@ -270,15 +272,16 @@ Result<std::vector<TopicPartition>> KafkaSource::partitions_of(const std::vector
 
 Result<OffsetRange> KafkaSource::range_of(const TopicPartition& partition, Milliseconds timeout) {
   OffsetRange range;
-  const auto code = rd_kafka_query_watermark_offsets(state_->client->get(), partition.topic.c_str(), partition.partition,
-                                                     &range.low, &range.high, to_ms(timeout));
+  const auto code = rd_kafka_query_watermark_offsets(state_->client->get(), partition.topic.c_str(),
+                                                     partition.partition, &range.low, &range.high, to_ms(timeout));
   if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return range;
   const std::string name = fmt::format("topic {} partition {}", partition.topic, partition.partition);
   if (is_missing(code)) return fatal(fmt::format("{} does not exist on kafka at {}", name, state_->brokers));
   return std::unexpected(state_->no_answer(code, fmt::format("asking for the offsets of {}", name)));
 }
 
-Result<std::int64_t> KafkaSource::offset_at(const TopicPartition& partition, UnixMilliseconds time, Milliseconds timeout) {
+Result<std::int64_t> KafkaSource::offset_at(const TopicPartition& partition, UnixMilliseconds time,
+                                            Milliseconds timeout) {
   const TopicPartitionList list = list_of(partition, time);
   auto code = rd_kafka_offsets_for_times(state_->client->get(), list.get(), to_ms(timeout));
   if (code == RD_KAFKA_RESP_ERR_NO_ERROR) code = list->elems[0].err;
@@ -293,7 +296,8 @@ Result<std::int64_t> KafkaSource::offset_at(const TopicPartition& partition, Uni
   return range->high;
 }
 
-// ---- Reading ---------------------------------------------------------------------------------------------------------
+// ---- Reading
+// ---------------------------------------------------------------------------------------------------------
 
 Status KafkaSource::assign(const std::vector<Assignment>& assignments) {
   const std::scoped_lock lock(state_->mutex);
@@ -316,8 +320,8 @@ Status KafkaSource::State::start_reading() {
   last_topic = nullptr;
   const TopicPartitionList list(rd_kafka_topic_partition_list_new(static_cast<int>(readings.size())));
   for (const Reading& reading : readings) {
-    rd_kafka_topic_partition_list_add(list.get(), reading.partition.topic.c_str(), reading.partition.partition)->offset =
-        reading.position;
+    rd_kafka_topic_partition_list_add(list.get(), reading.partition.topic.c_str(), reading.partition.partition)
+        ->offset = reading.position;
   }
   const auto code = rd_kafka_assign(client->get(), readings.empty() ? nullptr : list.get());
   if (code != RD_KAFKA_RESP_ERR_NO_ERROR) return fatal(fmt::format("reading cannot start: {}", rd_kafka_err2str(code)));
@@ -382,7 +386,8 @@ void append(MessageBatch& batch, std::vector<rd_kafka_message_t*>& records, cons
 
 void KafkaSource::State::take_stashes(MessageBatch& batch, std::size_t max_messages, std::size_t max_bytes) {
   for (Reading& reading : readings) {
-    while (!reading.paused && !reading.stash.empty() && batch.messages.size() < max_messages && batch.bytes < max_bytes) {
+    while (!reading.paused && !reading.stash.empty() && batch.messages.size() < max_messages &&
+           batch.bytes < max_bytes) {
       rd_kafka_message_t* const record = reading.stash.front();
       reading.stash.pop_front();
       reading.stash_bytes -= record->len;
@@ -446,9 +451,7 @@ void KafkaSource::State::take_error(const rd_kafka_message_t& record) {
     return;
   }
   switch (record.err) {
-    case RD_KAFKA_RESP_ERR__PARTITION_EOF:
-      reading->at_end = true;
-      return;
+    case RD_KAFKA_RESP_ERR__PARTITION_EOF: reading->at_end = true; return;
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
     case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
       reading->doubt = record.err;
@@ -463,9 +466,10 @@ void KafkaSource::State::take_error(const rd_kafka_message_t& record) {
     case RD_KAFKA_RESP_ERR__NOT_IMPLEMENTED:
     case RD_KAFKA_RESP_ERR_INVALID_MSG:
     case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
-      return fail(fmt::format("topic {} partition {} cannot be read at or behind offset {}: {}; nothing is skipped: mend the "
-                              "log, or move the stored offset behind it on purpose",
-                              partition.topic, partition.partition, reading->position, rd_kafka_message_errstr(&record)));
+      return fail(
+          fmt::format("topic {} partition {} cannot be read at or behind offset {}: {}; nothing is skipped: mend the "
+                      "log, or move the stored offset behind it on purpose",
+                      partition.topic, partition.partition, reading->position, rd_kafka_message_errstr(&record)));
     default:
       watch.on_passing_error(fmt::format("topic {} partition {} waits: {}", partition.topic, partition.partition,
                                          rd_kafka_message_errstr(&record)));
@@ -481,10 +485,11 @@ void KafkaSource::State::take_client_error(rd_kafka_resp_err_t code, const char*
   }
 }
 
-// ---- Doubts ----------------------------------------------------------------------------------------------------------
+// ---- Doubts
+// ----------------------------------------------------------------------------------------------------------
 
-// Errors that look final also come while leaders move. So a broker is asked, again and again until one answers; librdkafka
-// has stopped reading such a partition, and is told to start again where it may be read after all.
+// Errors that look final also come while leaders move. So a broker is asked, again and again until one answers;
+// librdkafka has stopped reading such a partition, and is told to start again where it may be read after all.
 void KafkaSource::State::resolve_doubts(KafkaSource& source) {
   if (clock.now() < next_ask) return;
   next_ask = clock.now() + kAskPeriod;
@@ -517,13 +522,14 @@ Status KafkaSource::State::judge_offset(KafkaSource& source, Reading& reading) {
   const Result<OffsetRange> range = source.range_of(partition, kAskTimeout);
   if (!range) return std::unexpected(range.error());
   if (reading.position >= range->low && reading.position <= range->high) {
-    spdlog::warn("topic {} partition {} is read again from offset {}: the broker said that it was out of range", partition.topic,
-                 partition.partition, reading.position);
+    spdlog::warn("topic {} partition {} is read again from offset {}: the broker said that it was out of range",
+                 partition.topic, partition.partition, reading.position);
     return {};
   }
   const bool trimmed = reading.position < range->low;
   return fatal(fmt::format(
-      "topic {} partition {}: offset {} is out of the log's range, which is {} to {}: {}; nothing is skipped: bring the log "
+      "topic {} partition {}: offset {} is out of the log's range, which is {} to {}: {}; nothing is skipped: bring "
+      "the log "
       "back, or reset the stored offsets on purpose",
       partition.topic, partition.partition, reading.position, range->low, range->high,
       trimmed ? fmt::format("the {} records up to {} are lost to retention", range->low - reading.position, range->low)
@@ -538,7 +544,8 @@ Status KafkaSource::State::judge_existence(KafkaSource& source, Reading& reading
                            reading.partition.topic, reading.partition.partition));
 }
 
-// ---- The rest --------------------------------------------------------------------------------------------------------
+// ---- The rest
+// --------------------------------------------------------------------------------------------------------
 
 void KafkaSource::pause(LogId log) {
   const std::scoped_lock lock(state_->mutex);
@@ -566,9 +573,9 @@ std::int64_t KafkaSource::high_watermark(LogId log) const {
   const Reading* const reading = state_->reading_of(log);
   std::int64_t low = RD_KAFKA_OFFSET_INVALID;
   std::int64_t high = RD_KAFKA_OFFSET_INVALID;
-  if (reading == nullptr || rd_kafka_get_watermark_offsets(state_->client->get(), reading->partition.topic.c_str(),
-                                                           reading->partition.partition, &low,
-                                                           &high) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+  if (reading == nullptr ||
+      rd_kafka_get_watermark_offsets(state_->client->get(), reading->partition.topic.c_str(),
+                                     reading->partition.partition, &low, &high) != RD_KAFKA_RESP_ERR_NO_ERROR) {
     return -1;
   }
   return high < 0 ? -1 : high;

@@ -90,9 +90,9 @@ Status ClaimTransaction::check_meta() {
   while (rows->next()) meta.emplace(rows->text(0), rows->text(1));
 
   if (meta.contains("reset")) {
-    return fatal(
-        fmt::format("mysql: a reset of database {} was broken off, its candles are incomplete: run `klined reset` again",
-                    database()));
+    return fatal(fmt::format(
+        "mysql: a reset of database {} was broken off, its candles are incomplete: run `klined reset` again",
+        database()));
   }
   if (meta["consumer_group"] != request_.group) {
     return fatal(

@@ -8,17 +8,13 @@ CommitProtocol::Next CommitProtocol::step() {
   if (status) return Next::kDone;
   error_ = status.error();
   switch (error_.kind) {
-    case ErrorKind::kRetry:
-      return Next::kAgain;
-    case ErrorKind::kUnknown:
-      must_ask_ = in_doubt_ = true;
-      return Next::kAgain;
+    case ErrorKind::kRetry: return Next::kAgain;
+    case ErrorKind::kUnknown: must_ask_ = in_doubt_ = true; return Next::kAgain;
     case ErrorKind::kFenced:
       if (!in_doubt_) return Next::kFailed;
       must_ask_ = true;
       return Next::kNow;
-    case ErrorKind::kFatal:
-      return Next::kFailed;
+    case ErrorKind::kFatal: return Next::kFailed;
   }
   return Next::kFailed;
 }

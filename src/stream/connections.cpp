@@ -37,7 +37,8 @@ RedisOptions redis_options(const Config& config) {
 MySqlRows::MySqlRows(const Config& config, std::function<UnixSeconds()> close_clock)
     : intervals_(config.intervals), reader_(mysql_options(config)), close_clock_(std::move(close_clock)) {}
 
-Result<std::vector<CandleRow>> MySqlRows::newest(ChainId chain, std::string_view pair, Interval interval, std::size_t keep) {
+Result<std::vector<CandleRow>> MySqlRows::newest(ChainId chain, std::string_view pair, Interval interval,
+                                                 std::size_t keep) {
   if (std::ranges::find(intervals_, interval) == intervals_.end()) return std::vector<CandleRow>();
   return reader_.newest(chain, pair, interval, keep);
 }

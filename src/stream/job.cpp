@@ -29,7 +29,7 @@ constexpr Milliseconds kLockPing{2000};
 constexpr Milliseconds kLockWait{1000};
 // While catching up, a partition this far ahead of the slowest waits until it is half as far.
 constexpr UnixSeconds kAheadLimit = 600;
-constexpr UnixMilliseconds kBehind = 60'000;      // older records than this mean catching up
+constexpr UnixMilliseconds kBehind = 60'000;  // older records than this mean catching up
 constexpr Milliseconds kRecentlyDrained{2000};
 
 Error stopped_error() { return {ErrorKind::kRetry, "stopped while starting"}; }
@@ -110,13 +110,15 @@ Status Job::run() {
     if (!*mine) break;  // stopped while standing by
     const Result<SessionEnd> end = run_session();
     if (!end) {
-      if (stopping_ && end.error().kind == ErrorKind::kRetry && end.error().message == stopped_error().message) return {};
+      if (stopping_ && end.error().kind == ErrorKind::kRetry && end.error().message == stopped_error().message)
+        return {};
       return std::unexpected(end.error());
     }
     if (*end == SessionEnd::kStopped) return {};
     if (*end == SessionEnd::kFenced) {
-      spdlog::warn("another process of group {} has claimed the partitions: nothing of it was written here since; standing by",
-                   config_.group);
+      spdlog::warn(
+          "another process of group {} has claimed the partitions: nothing of it was written here since; standing by",
+          config_.group);
       lock_.reset();
     } else {
       spdlog::info("the topics have more partitions now: starting again with all of them");
@@ -141,8 +143,9 @@ Status Job::check_surroundings() {
     if (!*partitions) missing += (missing.empty() ? "" : ", ") + topic;
   }
   if (missing.empty()) return {};
-  return fatal(fmt::format("Kafka at {} has no topic {}: make the topics with `klined init` (input topics: `klined init --input-topics`)",
-                           config_.kafka.brokers, missing));
+  return fatal(fmt::format(
+      "Kafka at {} has no topic {}: make the topics with `klined init` (input topics: `klined init --input-topics`)",
+      config_.kafka.brokers, missing));
 }
 
 Result<bool> Job::wait_for_lock() {
@@ -151,7 +154,8 @@ Result<bool> Job::wait_for_lock() {
   bool said = false;
   metrics_.active.Set(0);
   while (!stopping_) {
-    const Result<bool> acquired = persist("the group's lock in MySQL", [&lock] { return lock->try_acquire(kLockWait); });
+    const Result<bool> acquired =
+        persist("the group's lock in MySQL", [&lock] { return lock->try_acquire(kLockWait); });
     if (!acquired) {
       if (stopping_) return false;
       return std::unexpected(acquired.error());
@@ -182,7 +186,8 @@ Result<Job::SessionEnd> Job::run_session() {
 
   const auto terms = std::make_shared<StoreClaim>();
   const auto new_store = [this, terms] { return std::make_unique<MySqlCandleStore>(mysql_options(config_), terms); };
-  auto claimed = persist("claiming the partitions", [&] { return claim(*session.source, *new_store(), session.partitions); });
+  auto claimed =
+      persist("claiming the partitions", [&] { return claim(*session.source, *new_store(), session.partitions); });
   if (!claimed) return std::unexpected(claimed.error());
   session.claim = std::move(*claimed);
   auto assignments = persist("comparing the stored offsets with the log",
@@ -192,20 +197,18 @@ Result<Job::SessionEnd> Job::run_session() {
 
   const auto new_reader = [this] { return std::make_unique<CandleReader>(mysql_options(config_)); };
   if (config_.redis) {
-    session.rows = std::make_unique<MySqlRows>(config_, [&session] {
-      return session.pipeline ? session.pipeline->close_clock() : UnixSeconds{-1};
-    });
+    session.rows = std::make_unique<MySqlRows>(
+        config_, [&session] { return session.pipeline ? session.pipeline->close_clock() : UnixSeconds{-1}; });
     session.cache = std::make_unique<RedisCache>(redis_options(config_), session.rows.get(), clock_);
   }
-  session.pipeline = std::make_unique<Pipeline>(
-      PipelineParts{.config = config_,
-                    .clock = clock_,
-                    .metrics = metrics_,
-                    .mysql_outage = mysql_outage_,
-                    .open_store = new_store,
-                    .open_reader = new_reader,
-                    .cache = session.cache.get()},
-      session.claim);
+  session.pipeline = std::make_unique<Pipeline>(PipelineParts{.config = config_,
+                                                              .clock = clock_,
+                                                              .metrics = metrics_,
+                                                              .mysql_outage = mysql_outage_,
+                                                              .open_store = new_store,
+                                                              .open_reader = new_reader,
+                                                              .cache = session.cache.get()},
+                                                session.claim);
   auto publisher = KafkaPublisher::open({producer_properties(config_)}, [&session](DeliveryReport&& report) {
     session.pipeline->reported(std::move(report));
   });
@@ -278,22 +281,26 @@ Result<std::vector<Assignment>> Job::place_readers(KafkaSource& source, const Cl
     }
     const std::string log = fmt::format("{} partition {}", partition.topic, partition.partition);
     if (next_last > range->high) {
-      return fatal(fmt::format("{} ends at offset {}, but {} is stored: the topic was made anew, or it is another cluster. "
-                               "Point the job at the right cluster, or start over with `klined reset`",
-                               log, range->high, next_last));
+      return fatal(
+          fmt::format("{} ends at offset {}, but {} is stored: the topic was made anew, or it is another cluster. "
+                      "Point the job at the right cluster, or start over with `klined reset`",
+                      log, range->high, next_last));
     }
     if (next_first < range->low) {
-      return fatal(fmt::format("{} begins at offset {}, but the stored candles end at {}: the {} messages between were deleted "
-                               "unread. Restore them, or start over with `klined reset`",
-                               log, range->low, next_first, range->low - next_first));
+      return fatal(
+          fmt::format("{} begins at offset {}, but the stored candles end at {}: the {} messages between were deleted "
+                      "unread. Restore them, or start over with `klined reset`",
+                      log, range->low, next_first, range->low - next_first));
     }
     if (window < range->low && !config_.input.allow_dedupe_gap) {
-      return fatal(fmt::format("{} begins at offset {}, but the dedupe window begins at {}: trades sent again from there could not "
-                               "be told. Set input.allow_dedupe_gap: true to go on all the same",
-                               log, range->low, window));
+      return fatal(fmt::format(
+          "{} begins at offset {}, but the dedupe window begins at {}: trades sent again from there could not "
+          "be told. Set input.allow_dedupe_gap: true to go on all the same",
+          log, range->low, window));
     }
     const auto topic = std::ranges::find(claim.topics, partition.topic);
-    const LogId id(static_cast<std::uint32_t>(topic - claim.topics.begin()), static_cast<std::uint32_t>(partition.partition));
+    const LogId id(static_cast<std::uint32_t>(topic - claim.topics.begin()),
+                   static_cast<std::uint32_t>(partition.partition));
     assignments.push_back({partition, id, std::max(window, range->low)});
     spdlog::info("{}: stored up to offset {}, reading from {} (log {}..{})", log, next_first, assignments.back().offset,
                  range->low, range->high);
@@ -358,9 +365,9 @@ void Job::take_in(Session& session, MessageBatch batch) {
     }
     session.pipeline->ingest(std::move(batch));
   }
-  const bool at_end = session.paused.empty() && std::ranges::all_of(session.assignments, [&session](const Assignment& a) {
-    return session.source->at_end(a.log);
-  });
+  const bool at_end = session.paused.empty() &&
+                      std::ranges::all_of(session.assignments,
+                                          [&session](const Assignment& a) { return session.source->at_end(a.log); });
   const Instant now = clock_.now();
   if (at_end) {
     session.drained_at = now;
@@ -415,7 +422,8 @@ void Job::watch(Session& session) {
 void Job::count(Session& session) {
   const Pipeline::Totals totals = session.pipeline->totals();
   for (std::size_t i = 0; i < kOutcomeCount; ++i) {
-    metrics_.trades(kOutcomeNames[i]).Increment(static_cast<double>(totals.ledger.counts[i] - session.counted.counts[i]));
+    metrics_.trades(kOutcomeNames[i])
+        .Increment(static_cast<double>(totals.ledger.counts[i] - session.counted.counts[i]));
   }
   session.counted = totals.ledger;
   const auto grow = [](prometheus::Counter& counter, std::int64_t total, std::int64_t& counted) {
@@ -448,7 +456,8 @@ void Job::report(Session& session, bool at_start) {
   session.reported_at = clock_.now();
   if (at_start) {
     spdlog::info("active: group={} topics={} partitions={} lanes={} intervals={} output={}", config_.group,
-                 fmt::join(config_.input.topics, ","), session.assignments.size(), config_.engine.lanes, config_.intervals.size(),
+                 fmt::join(config_.input.topics, ","), session.assignments.size(), config_.engine.lanes,
+                 config_.intervals.size(),
                  publishes(config_) ? fmt::format("klines-<chain>-{}", config_.env) : "none (env is local)");
     return;
   }
@@ -457,11 +466,14 @@ void Job::report(Session& session, bool at_start) {
   for (std::size_t i = 0; i < kOutcomeCount; ++i) since.counts[i] -= session.reported.counts[i];
   session.reported = totals.ledger;
   std::int64_t lag = 0;
-  for (const auto& [log, next] : session.next_offsets) lag += std::max<std::int64_t>(0, session.source->high_watermark(log) - next);
-  spdlog::info("last {} s: {} | in all: published={} rows={} | lag={} messages delay={:.0f} ms pairs={} candles={} memory={} MiB",
-               kReportInterval.count() / 1000, describe(since), totals.candles_published, totals.rows_written, lag,
-               session.delay_seconds * 1000, totals.pairs, totals.candles,
-               (totals.candle_bytes + totals.dedupe_bytes + totals.inflight_bytes) >> 20U);
+  for (const auto& [log, next] : session.next_offsets)
+    lag += std::max<std::int64_t>(0, session.source->high_watermark(log) - next);
+  spdlog::info(
+      "last {} s: {} | in all: published={} rows={} | lag={} messages delay={:.0f} ms pairs={} candles={} memory={} "
+      "MiB",
+      kReportInterval.count() / 1000, describe(since), totals.candles_published, totals.rows_written, lag,
+      session.delay_seconds * 1000, totals.pairs, totals.candles,
+      (totals.candle_bytes + totals.dedupe_bytes + totals.inflight_bytes) >> 20U);
 }
 
 Status Job::end_session(Session& session) {
@@ -469,9 +481,10 @@ Status Job::end_session(Session& session) {
   spdlog::info("stopping: writing what was read");
   if (!session.pipeline->drain(config_.engine.shutdown_timeout)) {
     if (const std::optional<Error> failure = session.pipeline->failure()) return std::unexpected(*failure);
-    return std::unexpected(Error{ErrorKind::kRetry, fmt::format("not everything was written within engine.shutdown_timeout ({} ms); nothing is "
-                                                                "lost, the next start reads it again",
-                                                                config_.engine.shutdown_timeout.count())});
+    return std::unexpected(Error{
+        ErrorKind::kRetry, fmt::format("not everything was written within engine.shutdown_timeout ({} ms); nothing is "
+                                       "lost, the next start reads it again",
+                                       config_.engine.shutdown_timeout.count())});
   }
   session.source->commit_for_tools(session.pipeline->committed_offsets());
   if (session.cache) session.cache->wait_idle(Milliseconds(500));

@@ -7,9 +7,9 @@
 #include <google/protobuf/arena.h>
 #include <spdlog/spdlog.h>
 
+#include "kline.pb.h"
 #include "klined/base/assertion.hpp"
 #include "klined/codec/kline_encoder.hpp"
-#include "kline.pb.h"
 
 namespace klined {
 
@@ -23,8 +23,8 @@ constexpr std::size_t kLoadKeys = 1000;         // a request
 constexpr std::size_t kLoadsInFlight = 20'000;  // keys
 constexpr std::size_t kHistoryPairs = 200;      // a request
 constexpr std::size_t kMessagesInFlight = 20'000;
-constexpr std::size_t kCandlesAMessage = 1000;  // about 250 kB, below a broker's usual limit of 1 MB
-constexpr UnixSeconds kClosedUntilStep = 30;    // how far it may run ahead of what is stored
+constexpr std::size_t kCandlesAMessage = 1000;     // about 250 kB, below a broker's usual limit of 1 MB
+constexpr UnixSeconds kClosedUntilStep = 30;       // how far it may run ahead of what is stored
 constexpr std::int64_t kStoredOpenLimit = 10'000;  // buckets of an interval
 
 }  // namespace
@@ -33,7 +33,8 @@ Lane::Lane(LaneOptions options, const std::vector<LaneOffset>& offsets, LaneHost
     : options_(std::move(options)),
       host_(host),
       book_({.intervals = options_.intervals,
-             .stored_until = offsets.empty() ? -1 : std::ranges::max(offsets, {}, &LaneOffset::max_block_time).max_block_time,
+             .stored_until =
+                 offsets.empty() ? -1 : std::ranges::max(offsets, {}, &LaneOffset::max_block_time).max_block_time,
              .close_grace = options_.close_grace}),
       outbox_(publisher, options_.lane) {
   UnixSeconds closed_until = -1;
@@ -41,9 +42,12 @@ Lane::Lane(LaneOptions options, const std::vector<LaneOffset>& offsets, LaneHost
     KLINED_ASSERT(row.lane == options_.lane, "a lane gets its own rows");
     const auto topic = std::ranges::find(options_.topics, row.topic);
     KLINED_ASSERT(topic != options_.topics.end(), "every claimed topic has a rank");
-    const LogId log(static_cast<std::uint32_t>(topic - options_.topics.begin()), static_cast<std::uint32_t>(row.partition));
-    partitions_.emplace(log, Partition{row.topic, row.next_offset, row.next_offset,
-                                       {row.next_offset, row.window_offset, row.window_clocks}, {}});
+    const LogId log(static_cast<std::uint32_t>(topic - options_.topics.begin()),
+                    static_cast<std::uint32_t>(row.partition));
+    partitions_.emplace(
+        log,
+        Partition{
+            row.topic, row.next_offset, row.next_offset, {row.next_offset, row.window_offset, row.window_clocks}, {}});
     max_block_time_ = std::max(max_block_time_, row.max_block_time);
     closed_until = std::max(closed_until, row.closed_until);
   }
@@ -114,7 +118,8 @@ void Lane::apply_part(const DecodedBatch::Part& part) {
     Outcome outcome = Outcome::kApplied;
     if (behind > options_.max_lateness) {
       outcome = Outcome::kLate;
-    } else if (partition.dedupe.try_emplace(trade.chain, options_.dedupe_window).first->second.seen(trade.identity, clock)) {
+    } else if (partition.dedupe.try_emplace(trade.chain, options_.dedupe_window)
+                   .first->second.seen(trade.identity, clock)) {
       outcome = Outcome::kDuplicate;
     }
     if (is_stored) continue;
@@ -164,14 +169,16 @@ void Lane::rows_loaded(const std::vector<CandleKey>& keys, const std::vector<Can
   step();
 }
 
-void Lane::history_loaded(const PairName& name, const std::vector<TimedClose>& of_1m, const std::vector<TimedClose>& of_15m) {
+void Lane::history_loaded(const PairName& name, const std::vector<TimedClose>& of_1m,
+                          const std::vector<TimedClose>& of_15m) {
   book_.history_loaded(name, of_1m, of_15m);
 }
 
 void Lane::reported(std::vector<DeliveryReport> reports) {
   for (DeliveryReport& report : reports) {
     const std::optional<Outbox::Delivered> delivered = outbox_.report(std::move(report));
-    if (delivered && delivered->oldest_create_time > 0) delivered_create_times_.push_back(delivered->oldest_create_time);
+    if (delivered && delivered->oldest_create_time > 0)
+      delivered_create_times_.push_back(delivered->oldest_create_time);
   }
   step();
 }
@@ -222,7 +229,8 @@ void Lane::step() {
   if (failed_) return;
   outbox_.push(now_.now);
   request_loads();
-  const Milliseconds interval = now_.catching_up ? std::max(options_.publish_interval, kCatchUpPublish) : options_.publish_interval;
+  const Milliseconds interval =
+      now_.catching_up ? std::max(options_.publish_interval, kCatchUpPublish) : options_.publish_interval;
   if (now_.now - last_publish_ >= interval) {
     last_publish_ = now_.now;
     publish();
@@ -272,7 +280,8 @@ bool Lane::publish_pair(const CandleBook::PairChanges& changes) {
     }
     if (!publishes) continue;
     if (changes.fluctuation) fill_fluctuation(*changes.fluctuation, *klines.mutable_fluctuation());
-    Publication publication{topics_of_chains_.at(changes.chain), std::string(changes.pair), klines.SerializeAsString(), {}};
+    Publication publication{
+        topics_of_chains_.at(changes.chain), std::string(changes.pair), klines.SerializeAsString(), {}};
     if (!outbox_.send(publication, changes.oldest_create_time)) return false;
   }
   if (options_.caches) host_.cache(std::move(updates));
@@ -282,7 +291,8 @@ bool Lane::publish_pair(const CandleBook::PairChanges& changes) {
 // ---- the flush -----------------------------------------------------------------------------------------------------
 
 bool Lane::flush_is_due() const {
-  const bool something = moved_ || book_.dirty_count() > 0 || closed_until() >= committed_closed_until_ + kClosedUntilStep;
+  const bool something =
+      moved_ || book_.dirty_count() > 0 || closed_until() >= committed_closed_until_ + kClosedUntilStep;
   if (!something) return false;
   const LaneOptions::Flush& flush = now_.catching_up ? options_.catch_up_flush : options_.flush;
   return draining_ || now_.now - last_snapshot_ >= flush.interval || book_.dirty_count() >= flush.rows ||
@@ -335,7 +345,8 @@ void Lane::close_candles() {
     const std::optional<UnixSeconds> seen = clock_of(clocks_, chain);
     if (!seen && !clock_of(close_clocks_, chain)) continue;  // no candle of this chain
     UnixSeconds clock = seen.value_or(-1);
-    if (now_.queue_empty && std::ranges::find(now_.idle_chains, chain) != now_.idle_chains.end()) clock = std::max(clock, now_.wall);
+    if (now_.queue_empty && std::ranges::find(now_.idle_chains, chain) != now_.idle_chains.end())
+      clock = std::max(clock, now_.wall);
     raise_clock(close_clocks_, chain, clock);
     book_.close_until(chain, clock);
   }
@@ -343,8 +354,8 @@ void Lane::close_candles() {
 }
 
 void Lane::expect_stored_open(Interval interval, UnixSeconds bucket) {
-  stored_open_.try_emplace({bucket_of(interval, std::max<UnixSeconds>(bucket, 0)).end + options_.close_grace, interval, bucket},
-                           false);
+  stored_open_.try_emplace(
+      {bucket_of(interval, std::max<UnixSeconds>(bucket, 0)).end + options_.close_grace, interval, bucket}, false);
 }
 
 void Lane::close_stored() {
@@ -396,8 +407,8 @@ void Lane::evict() {
   for (const auto& [interval, bucket] : book_.take_evicted_open()) expect_stored_open(interval, bucket);
   if (pressed && !warned_of_memory_ && dedupe_bytes() > options_.memory_limit) {
     warned_of_memory_ = true;
-    spdlog::warn("lane {}: the dedupe window alone needs {} MiB of the lane's {}: raise engine.memory_limit", options_.lane,
-                 dedupe_bytes() >> 20U, options_.memory_limit >> 20U);
+    spdlog::warn("lane {}: the dedupe window alone needs {} MiB of the lane's {}: raise engine.memory_limit",
+                 options_.lane, dedupe_bytes() >> 20U, options_.memory_limit >> 20U);
   }
 }
 

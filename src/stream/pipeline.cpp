@@ -28,7 +28,9 @@ std::size_t workers_of(const Config& config) {
 
 LaneOptions lane_options(const Config& config, const Claim& claim, std::int32_t lane, bool caches) {
   const auto lanes = config.engine.lanes;
-  const auto share = [lanes](std::int64_t rows) { return static_cast<std::size_t>(std::max<std::int64_t>(1, rows / lanes)); };
+  const auto share = [lanes](std::int64_t rows) {
+    return static_cast<std::size_t>(std::max<std::int64_t>(1, rows / lanes));
+  };
   LaneOptions options;
   options.lane = lane;
   options.lanes = lanes;
@@ -78,17 +80,20 @@ void Pipeline::halt() {
 
 void Pipeline::start(Publisher& publisher) {
   for (std::size_t i = 0; i < std::min(kLoaders, static_cast<std::size_t>(lane_count_)); ++i) {
-    loaders_.push_back({parts_.open_store(), parts_.open_reader(), std::make_unique<WorkerThread>(fmt::format("load-{}", i))});
+    loaders_.push_back(
+        {parts_.open_store(), parts_.open_reader(), std::make_unique<WorkerThread>(fmt::format("load-{}", i))});
   }
   for (std::int32_t index = 0; index < lane_count_; ++index) {
     std::vector<LaneOffset> offsets;
-    std::ranges::copy_if(claim_.offsets, std::back_inserter(offsets), [index](const LaneOffset& row) { return row.lane == index; });
+    std::ranges::copy_if(claim_.offsets, std::back_inserter(offsets),
+                         [index](const LaneOffset& row) { return row.lane == index; });
     auto parts = std::make_unique<LaneParts>();
     for (const LaneOffset& row : offsets) parts->committed[{row.topic, row.partition}] = row.next_offset;
     parts->store = parts_.open_store();
     parts->writer = std::make_unique<WorkerThread>(fmt::format("lane-{}", index));
     parts->runner = std::make_unique<LaneRunner>(
-        arena_, std::make_unique<Lane>(lane_options(parts_.config, claim_, index, parts_.cache != nullptr), offsets, *this, &publisher));
+        arena_, std::make_unique<Lane>(lane_options(parts_.config, claim_, index, parts_.cache != nullptr), offsets,
+                                       *this, &publisher));
     lanes_.push_back(std::move(parts));
   }
   {
@@ -103,7 +108,9 @@ void Pipeline::start(Publisher& publisher) {
 
 // ---- the input's thread --------------------------------------------------------------------------------------------
 
-void Pipeline::assign(LogId log, std::int64_t offset, ChainClocks clocks) { sequencer_.assign(log, offset, std::move(clocks)); }
+void Pipeline::assign(LogId log, std::int64_t offset, ChainClocks clocks) {
+  sequencer_.assign(log, offset, std::move(clocks));
+}
 
 void Pipeline::ingest(MessageBatch input) {
   auto batch = std::make_shared<DecodedBatch>();
@@ -301,10 +308,12 @@ void Pipeline::scan_bucket(std::int32_t index, Interval interval, UnixSeconds bu
 }
 
 void Pipeline::commit(std::int32_t index, std::shared_ptr<const LaneCommit> commit) {
-  lane(index).writer->post([this, index, commit = std::move(commit)](const std::stop_token& stop) { run_commit(index, commit, stop); });
+  lane(index).writer->post(
+      [this, index, commit = std::move(commit)](const std::stop_token& stop) { run_commit(index, commit, stop); });
 }
 
-void Pipeline::run_commit(std::int32_t index, const std::shared_ptr<const LaneCommit>& commit, const std::stop_token& stop) {
+void Pipeline::run_commit(std::int32_t index, const std::shared_ptr<const LaneCommit>& commit,
+                          const std::stop_token& stop) {
   LaneParts& parts = lane(index);
   CommitProtocol protocol(*parts.store, *commit);
   Backoff backoff(Milliseconds(20), Milliseconds(2000), static_cast<std::uint64_t>(index));
@@ -323,15 +332,12 @@ void Pipeline::run_commit(std::int32_t index, const std::shared_ptr<const LaneCo
         parts.runner->post([](Lane& target) { target.committed(); });
         return;
       }
-      case CommitProtocol::Next::kFailed:
-        failed(protocol.error());
-        return;
+      case CommitProtocol::Next::kFailed: failed(protocol.error()); return;
       case CommitProtocol::Next::kAgain:
         parts_.mysql_outage.broke(protocol.error().message, kMySqlMeanwhile);
         WorkerThread::sleep(stop, backoff.next());
         break;
-      case CommitProtocol::Next::kNow:
-        break;
+      case CommitProtocol::Next::kNow: break;
     }
   }
 }

@@ -120,7 +120,8 @@ class KafkaTest : public ::testing::Test {
   }
 
   // Reads up to `end` at least, and expects every offset from `begin` on exactly once.
-  static void expect_offsets(KafkaSource& source, std::int64_t begin, std::int64_t end, std::size_t max_messages = 1'000) {
+  static void expect_offsets(KafkaSource& source, std::int64_t begin, std::int64_t end,
+                             std::size_t max_messages = 1'000) {
     std::int64_t next = begin;
     while (next < end) {
       const auto batch = next_batch(source, max_messages);
@@ -144,14 +145,17 @@ class KafkaTest : public ::testing::Test {
   std::set<std::string> topics_;
 };
 
-// ---- KafkaSource and KafkaPublisher together --------------------------------------------------------------------------
+// ---- KafkaSource and KafkaPublisher together
+// --------------------------------------------------------------------------
 
 TEST_F(KafkaTest, WhatIsPublishedIsReadWithItsOffsetTimestampAndLog) {
   const std::string topic = make_topic(1);
   Reports reports;
   const auto publisher = open_publisher(reports);
   for (std::uint64_t i = 0; i < 5; ++i) {
-    Publication publication{.topic = topic, .key = "pair", .value = "value " + std::to_string(i),
+    Publication publication{.topic = topic,
+                            .key = "pair",
+                            .value = "value " + std::to_string(i),
                             .timestamp_ms = 1'700'000'000'000 + static_cast<std::int64_t>(i)};
     ASSERT_TRUE(publisher->send(publication, 100 + i));
   }
@@ -362,7 +366,8 @@ TEST_F(KafkaTest, OffsetsOfTimesAndRanges) {
   Reports reports;
   const auto publisher = open_publisher(reports);
   for (std::uint64_t i = 0; i < 4; ++i) {
-    Publication publication{.topic = topic, .key = "k", .value = "v", .timestamp_ms = 1'000'000 + 10 * static_cast<int>(i)};
+    Publication publication{
+        .topic = topic, .key = "k", .value = "v", .timestamp_ms = 1'000'000 + 10 * static_cast<int>(i)};
     ASSERT_TRUE(publisher->send(publication, i));
     ASSERT_FALSE(reports.of(i).error);
   }
@@ -379,7 +384,8 @@ TEST_F(KafkaTest, OffsetsOfTimesAndRanges) {
   EXPECT_THAT(missing.error().message, AllOf(HasSubstr(topic), HasSubstr("partition 9")));
 }
 
-// ---- What cannot be read ---------------------------------------------------------------------------------------------
+// ---- What cannot be read
+// ---------------------------------------------------------------------------------------------
 
 TEST_F(KafkaTest, AnOffsetOutOfTheLogIsFatalAndNamesTheRange) {
   const std::string topic = make_topic(1);
@@ -472,14 +478,17 @@ TEST_F(KafkaTest, LagToolsSeeTheGroupsOffsets) {
   rd_kafka_destroy(client);
 }
 
-// ---- KafkaPublisher --------------------------------------------------------------------------------------------------
+// ---- KafkaPublisher
+// --------------------------------------------------------------------------------------------------
 
 TEST_F(KafkaTest, HeadersAndKeysArriveAsTheyAre) {
   const std::string topic = make_topic(1);
   Reports reports;
   const auto publisher = open_publisher(reports);
   const std::string bytes("a\0b\xff", 4);
-  Publication publication{.topic = topic, .key = "310870231", .value = bytes,
+  Publication publication{.topic = topic,
+                          .key = "310870231",
+                          .value = bytes,
                           .headers = {{"error", "invalid: no type"}, {"offset", "17"}, {"empty", ""}}};
   ASSERT_TRUE(publisher->send(publication, 1));
   ASSERT_FALSE(reports.of(1).error);
@@ -503,7 +512,8 @@ TEST_F(KafkaTest, HeadersAndKeysArriveAsTheyAre) {
   const char* name = nullptr;
   const void* value = nullptr;
   std::size_t size = 0;
-  for (std::size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR; ++i) {
+  for (std::size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR;
+       ++i) {
     found.emplace_back(name, std::string(static_cast<const char*>(value), size));
   }
   const std::vector<std::pair<std::string, std::string>> sent = {
@@ -597,7 +607,8 @@ TEST_F(KafkaTest, AFullQueueTakesNothing) {
   EXPECT_TRUE(publisher->flush(kPatience));
 }
 
-// ---- KafkaAdmin ------------------------------------------------------------------------------------------------------
+// ---- KafkaAdmin
+// ------------------------------------------------------------------------------------------------------
 
 TEST_F(KafkaTest, TopicsAreMadeOnceAndLookedAt) {
   const TopicSpec spec{.name = random_name(), .partitions = 5, .config = {{"max.message.bytes", "2000000"}}};

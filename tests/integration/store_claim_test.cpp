@@ -222,8 +222,7 @@ TEST_F(StoreTest, ResetStartsOver) {
 TEST_F(StoreTest, AResetThatWasBrokenOffIsFinishedFirst) {
   MySqlCandleStore store = claimed_store();
   run("INSERT INTO stream_meta VALUES ('reset','begun')");
-  EXPECT_THAT(message(store.claim(request(2))),
-              AllOf(HasSubstr("was broken off"), HasSubstr("klined reset")));
+  EXPECT_THAT(message(store.claim(request(2))), AllOf(HasSubstr("was broken off"), HasSubstr("klined reset")));
   ASSERT_TRUE(reset(options_, "group-a"));
   EXPECT_TRUE(store.claim(request(2)));
 }

@@ -11,10 +11,10 @@
 #include <gtest/gtest.h>
 #include <spdlog/spdlog.h>
 
+#include "kline.pb.h"
 #include "klined/stream/commit_protocol.hpp"
 #include "klined/stream/lane.hpp"
 #include "klined/stream/sequencer.hpp"
-#include "kline.pb.h"
 
 namespace klined {
 namespace {
@@ -51,7 +51,8 @@ Log make_log(Random& random, int partitions, int messages) {
     for (int i = 0; i < count; ++i) {
       InputTrade input;
       if (!seen.empty() && below(random, 5) == 0) {
-        input = seen[seen.size() - 1 - static_cast<std::size_t>(below(random, static_cast<int>(std::min<std::size_t>(seen.size(), 40))))];
+        input = seen[seen.size() - 1 -
+                     static_cast<std::size_t>(below(random, static_cast<int>(std::min<std::size_t>(seen.size(), 40))))];
       } else {
         Trade& t = input.trade;
         input.pair = fmt::format("pair{}", below(random, 5));
@@ -75,7 +76,8 @@ Log make_log(Random& random, int partitions, int messages) {
   return log;
 }
 
-// ---- the naive recomputation: sets of trades, one after another ------------------------------------------------------
+// ---- the naive recomputation: sets of trades, one after another
+// ------------------------------------------------------
 
 struct Expected {
   std::map<CandleKey, Candle> candles;
@@ -170,8 +172,14 @@ class FaultyStore final : public CandleStore {
     claim.topics = kTopics;
     for (const PartitionStart& start : request.partitions) {
       for (int lane = 0; lane < request.lanes; ++lane) {
-        LaneOffset fresh{.topic = start.topic, .partition = start.partition, .lane = lane, .next_offset = start.offset,
-                         .window_offset = start.offset, .window_clocks = {}, .max_block_time = -1, .closed_until = -1};
+        LaneOffset fresh{.topic = start.topic,
+                         .partition = start.partition,
+                         .lane = lane,
+                         .next_offset = start.offset,
+                         .window_offset = start.offset,
+                         .window_clocks = {},
+                         .max_block_time = -1,
+                         .closed_until = -1};
         claim.offsets.push_back(offsets.try_emplace({start.partition, lane}, fresh).first->second);
       }
     }
@@ -194,7 +202,8 @@ class FaultyStore final : public CandleStore {
     }
     const bool lost_before = faulty();
     if (!lost_before) {
-      for (const LaneCommit::Advance& advance : commit.offsets) offsets[{advance.to.partition, advance.to.lane}] = advance.to;
+      for (const LaneCommit::Advance& advance : commit.offsets)
+        offsets[{advance.to.partition, advance.to.lane}] = advance.to;
       for (const CandleRow& row : commit.rows) rows[row.key] = row.candle;
     }
     if (lost_before || faulty()) return std::unexpected(Error{ErrorKind::kUnknown, "lost answer"});
@@ -253,7 +262,8 @@ class SlowPublisher final : public Publisher {
   std::vector<DeliveryReport> waiting;
 
  private:
-  static void arrive(const Publication& publication, std::map<CandleKey, Seen>& readers, std::multiset<std::string>& letters) {
+  static void arrive(const Publication& publication, std::map<CandleKey, Seen>& readers,
+                     std::multiset<std::string>& letters) {
     if (!publication.headers.empty()) {
       letters.insert(publication.key);
       return;
@@ -261,7 +271,8 @@ class SlowPublisher final : public Publisher {
     proto::Klines klines;
     ASSERT_TRUE(klines.ParseFromString(publication.value));
     for (const proto::Kline& k : klines.list()) {
-      Seen& seen = readers[{static_cast<ChainId>(k.chain_id()), k.pair_addr(), *interval_of(k.interval()), k.candle_time()}];
+      Seen& seen =
+          readers[{static_cast<ChainId>(k.chain_id()), k.pair_addr(), *interval_of(k.interval()), k.candle_time()}];
       if (k.total_count() > seen.revision) seen = {k.total_count(), k.closed(), k.close()};
       if (k.total_count() == seen.revision) seen.closed = seen.closed || k.closed();
     }
@@ -289,7 +300,8 @@ class Process final : public LaneHost {
     }
     for (int l = 0; l < lanes; ++l) {
       std::vector<LaneOffset> rows;
-      std::ranges::copy_if(claim.offsets, std::back_inserter(rows), [l](const LaneOffset& row) { return row.lane == l; });
+      std::ranges::copy_if(claim.offsets, std::back_inserter(rows),
+                           [l](const LaneOffset& row) { return row.lane == l; });
       LaneOptions options;
       options.lane = l;
       options.lanes = lanes;

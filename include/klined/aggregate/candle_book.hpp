@@ -33,7 +33,8 @@ struct PairName {
 //
 // Laws:
 //  - rows are disjoint sets of trades from what memory adds: loaded(row) merges, once.
-//  - a candle without a node in memory has a row, or no trade at all; where its bucket begins after known_until_ it has none.
+//  - a candle without a node in memory has a row, or no trade at all; where its bucket begins after known_until_ it has
+//  none.
 //  - a node leaves memory only when it is written and delivered as it stands.
 //
 // Owned by one lane; pure, no I/O: it says which rows it wants, what changed, and takes answers.
@@ -52,7 +53,8 @@ class CandleBook {
   CandleBook& operator=(const CandleBook&) = delete;
 
   // ---- trades in ----
-  // Trades of one batch, in any order, then end_batch(). kFatal where a sum does not fit its column (it names the candle).
+  // Trades of one batch, in any order, then end_batch(). kFatal where a sum does not fit its column (it names the
+  // candle).
   Status add(const Trade& trade);
   Status end_batch();
 
@@ -76,19 +78,19 @@ class CandleBook {
     ChainId chain = 0;
     std::string_view pair;
     std::vector<KlineView> candles;
-    std::optional<Fluctuation> fluctuation;  // none while the pair's history is not read back
+    std::optional<Fluctuation> fluctuation;   // none while the pair's history is not read back
     UnixMilliseconds oldest_create_time = 0;  // of the trades since the last publication; 0 where unknown
   };
   bool has_changes() const { return !changed_pairs_.empty(); }
-  // Fills `out` with the next changed pair, without taking it; false where there is none. published() takes it, as part of
-  // publication `round` (see Durable). The views are valid until the book changes.
+  // Fills `out` with the next changed pair, without taking it; false where there is none. published() takes it, as part
+  // of publication `round` (see Durable). The views are valid until the book changes.
   bool next_change(const ChainClocks& clocks, PairChanges& out);
   void published(std::uint64_t round);
 
   // ---- changes out: to the tables ----
   std::size_t dirty_count() const { return dirty_.size(); }
-  // All whole candles that differ from their rows, as rows. Requires partial_count() == 0. `snapshot` is this snapshot's
-  // number: see evict().
+  // All whole candles that differ from their rows, as rows. Requires partial_count() == 0. `snapshot` is this
+  // snapshot's number: see evict().
   std::vector<CandleRow> take_dirty(std::uint64_t snapshot);
 
   // ---- memory ----
@@ -98,7 +100,8 @@ class CandleBook {
   };
   // Visits some pairs and drops closed candles that ended `retain` before their chain's clock and are durable; where
   // `under_pressure`, also open ones of pairs without a trade since the last visit.
-  void evict(const Durable& durable, const ChainClocks& clocks, UnixSeconds retain, std::size_t visits, bool under_pressure);
+  void evict(const Durable& durable, const ChainClocks& clocks, UnixSeconds retain, std::size_t visits,
+             bool under_pressure);
   // Buckets of candles that left memory before they were closed: somebody else must publish them as closed.
   std::vector<std::pair<Interval, UnixSeconds>> take_evicted_open();
 
@@ -150,9 +153,9 @@ class CandleBook {
   Status overflow(const Node& node) const;
 
   Options options_;
-  std::int64_t span_;                      // of the summaries that merge into all intervals
-  std::vector<UnixSeconds> known_until_;   // by series: buckets that begin later have no row outside memory
-  bool pairs_may_be_stored_;               // a new pair may have a history in the tables
+  std::int64_t span_;                     // of the summaries that merge into all intervals
+  std::vector<UnixSeconds> known_until_;  // by series: buckets that begin later have no row outside memory
+  bool pairs_may_be_stored_;              // a new pair may have a history in the tables
   std::optional<std::size_t> series_1m_;
   std::optional<std::size_t> series_15m_;
 

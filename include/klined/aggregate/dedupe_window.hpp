@@ -13,9 +13,9 @@ namespace klined {
 
 // The identities of one (partition, chain) that one lane saw, each with the clock at its last sighting.
 //
-// A sighting is a duplicate where the same identity was seen while the clock was at most `window` behind where it is now;
-// every sighting, a duplicate too, is remembered anew. The answer depends only on the sightings and their clocks, so
-// reading a partition again from where the window began rebuilds it.
+// A sighting is a duplicate where the same identity was seen while the clock was at most `window` behind where it is
+// now; every sighting, a duplicate too, is remembered anew. The answer depends only on the sightings and their clocks,
+// so reading a partition again from where the window began rebuilds it.
 //
 // Owned by one lane. The clock never goes back. Memory: about 45 bytes an identity in the window.
 class DedupeWindow {

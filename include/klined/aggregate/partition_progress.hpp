@@ -32,8 +32,8 @@ class PartitionProgress {
   // Starts at `offset`, where the clocks stand at `clocks`.
   PartitionProgress(UnixSeconds window, std::int64_t offset, ChainClocks clocks);
 
-  // Takes the next message in: the block times are the largest of each chain in the message (its well-formed, not-future
-  // buys and sells). Afterwards clocks() are the clocks at this message.
+  // Takes the next message in: the block times are the largest of each chain in the message (its well-formed,
+  // not-future buys and sells). Afterwards clocks() are the clocks at this message.
   void advance(std::int64_t offset, const ChainClocks& largest);
 
   const ChainClocks& clocks() const { return clocks_; }

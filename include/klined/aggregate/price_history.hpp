@@ -17,8 +17,8 @@ struct TimedClose {
   friend bool operator==(const TimedClose&, const TimedClose&) = default;
 };
 
-// Closes of the candles of one interval, by time. Keeps what a look back of `reach` needs: the candles that ended within it
-// and the last one before. Owned by the pair. 16 bytes a candle.
+// Closes of the candles of one interval, by time. Keeps what a look back of `reach` needs: the candles that ended
+// within it and the last one before. Owned by the pair. 16 bytes a candle.
 class PriceHistory {
  public:
   // Sets the close of the candle that begins at `time`.

@@ -1,4 +1,5 @@
-// What every Kafka client of klined needs of librdkafka: its settings, its log, its end, and what an outage sounds like.
+// What every Kafka client of klined needs of librdkafka: its settings, its log, its end, and what an outage sounds
+// like.
 #pragma once
 
 #include <map>
@@ -23,15 +24,16 @@ struct KafkaConfDeleter {
 };
 using KafkaConf = std::unique_ptr<rd_kafka_conf_t, KafkaConfDeleter>;
 
-// The defaults, overridden by the properties (aliases included), with librdkafka's log going to klined's. kFatal names the
-// property, the value and librdkafka's reason, or says that bootstrap.servers is missing.
+// The defaults, overridden by the properties (aliases included), with librdkafka's log going to klined's. kFatal names
+// the property, the value and librdkafka's reason, or says that bootstrap.servers is missing.
 Result<KafkaConf> make_kafka_conf(const KafkaProperties& defaults, const KafkaProperties& properties);
 
 // The brokers that the properties name, for messages.
 std::string kafka_brokers(const KafkaProperties& properties);
 
-// A librdkafka instance. Its end is watched: where librdkafka does not stop within 3 s (a resolver that hangs, a topic that
-// was deleted while 2.0.2 read it), the instance is left behind with a log line, so that the program's end never hangs.
+// A librdkafka instance. Its end is watched: where librdkafka does not stop within 3 s (a resolver that hangs, a topic
+// that was deleted while 2.0.2 read it), the instance is left behind with a log line, so that the program's end never
+// hangs.
 class KafkaClient {
  public:
   // kFatal where the settings contradict one another.

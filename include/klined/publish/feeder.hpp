@@ -18,10 +18,10 @@
 namespace klined {
 
 struct FeederOptions {
-  KafkaProperties properties;      // librdkafka's, bootstrap.servers at least
+  KafkaProperties properties;  // librdkafka's, bootstrap.servers at least
   std::string spool_path;
   std::int64_t spool_bytes = 1LL << 30U;  // where it is full, feed() waits for Kafka
-  std::size_t window = 1;          // messages sent without waiting for each: more is faster
+  std::size_t window = 1;                 // messages sent without waiting for each: more is faster
 };
 
 struct FeederTotals {
@@ -40,8 +40,8 @@ struct FeederTotals {
   std::map<std::int32_t, Partition> partitions;
 };
 
-// Laws: what feed() accepted is delivered at least once, by this process or, from the spool, by a later one; the spool is
-// sent in order, and before anything newer. With a window of 1 nothing is ever sent out of order.
+// Laws: what feed() accepted is delivered at least once, by this process or, from the spool, by a later one; the spool
+// is sent in order, and before anything newer. With a window of 1 nothing is ever sent out of order.
 //
 // While Kafka is away, feed() goes on accepting into the spool (after message.timeout.ms, 5 s, of waiting for the first
 // message that fails). One thread; reports come on the publisher's.

@@ -15,8 +15,9 @@ struct KafkaPublisherOptions {
 
 // An idempotent producer (acks=all unless the properties say acks=1) whose every delivery is reported.
 //
-// A passing fault is retried inside without a limit of time; a fatal producer error makes a new producer, and what the old
-// one had not delivered is reported as failed, to be sent again. One log line when delivery breaks, one when it heals.
+// A passing fault is retried inside without a limit of time; a fatal producer error makes a new producer, and what the
+// old one had not delivered is reported as failed, to be sent again. One log line when delivery breaks, one when it
+// heals.
 class KafkaPublisher final : public Publisher {
  public:
   // kFatal where a property is unknown or wrong.

@@ -27,21 +27,22 @@ struct FeedMessage {
 struct MarketOptions {
   std::uint64_t seed = 1;
   std::uint32_t pairs = 200;
-  double zipf_exponent = 1.0;         // how much more the first pairs trade than the last; 0: all alike
-  double trades_per_second = 2'500;   // of event time
-  UnixMilliseconds start = 0;         // event time of the first slot
-  ChainId chain = 100'000;            // Solana sends numbers and slots; the others texts and block numbers
+  double zipf_exponent = 1.0;        // how much more the first pairs trade than the last; 0: all alike
+  double trades_per_second = 2'500;  // of event time
+  UnixMilliseconds start = 0;        // event time of the first slot
+  ChainId chain = 100'000;           // Solana sends numbers and slots; the others texts and block numbers
   FeedKey key = FeedKey::kSlot;
   double clamped_share = 0.01;
-  double other_types_share = 0.02;    // add_position, create and so on: read, counted and ignored
+  double other_types_share = 0.02;  // add_position, create and so on: read, counted and ignored
   double no_price_share = 0.005;
-  bool filter = false;                // leaves these two out, as the upstream does
+  bool filter = false;  // leaves these two out, as the upstream does
 };
 
 // The trades of one slot (400 ms) after the other.
 //
-// The same options give the same bytes on every machine (integers only, and its own random numbers), but for create_time,
-// which the caller gives. Chain positions rise strictly; prices walk at random, buys push up, sells down. One thread.
+// The same options give the same bytes on every machine (integers only, and its own random numbers), but for
+// create_time, which the caller gives. Chain positions rise strictly; prices walk at random, buys push up, sells down.
+// One thread.
 class MarketSimulator {
  public:
   static constexpr std::int64_t kSlotMs = 400;
@@ -79,10 +80,10 @@ class MarketSimulator {
 
   struct Pair {
     std::string address;
-    std::string fields;          // the fields that never change, as JSON text
-    std::uint64_t price = 0;     // 1e-15 USD
+    std::string fields;       // the fields that never change, as JSON text
+    std::uint64_t price = 0;  // 1e-15 USD
     std::uint64_t first_price = 0;
-    std::uint64_t supply = 0;    // tokens
+    std::uint64_t supply = 0;     // tokens
     std::uint64_t liquidity = 0;  // USD
     std::uint32_t volatility_ppm = 0;
     std::uint32_t pump_point = 0;  // 1e-4; 0 where it is on no bonding curve

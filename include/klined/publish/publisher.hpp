@@ -19,7 +19,7 @@ struct Publication {
   std::string key;
   std::string value;
   std::vector<std::pair<std::string, std::string>> headers = {};  // dead letters only
-  std::int64_t timestamp_ms = 0;  // the record's own; 0 is the time of sending
+  std::int64_t timestamp_ms = 0;                                  // the record's own; 0 is the time of sending
 };
 
 // What became of a publication that send() accepted.
@@ -27,7 +27,7 @@ struct DeliveryReport {
   std::uint64_t ticket = 0;
   // Set where it was not delivered (or may not have been): send it again. kFatal says that it cannot pass by itself.
   std::optional<Error> error;
-  Publication publication;  // given back where there is an error; else empty
+  Publication publication;      // given back where there is an error; else empty
   std::int32_t partition = -1;  // where it was delivered
   std::int64_t offset = -1;
 };

@@ -13,15 +13,17 @@
 
 namespace klined {
 
-// A queue on disk. What append() accepted is there after a crash of the process or the machine; what pop() removed may be
-// there once more after one (delivery is at least once).
+// A queue on disk. What append() accepted is there after a crash of the process or the machine; what pop() removed may
+// be there once more after one (delivery is at least once).
 //
-// File: "KLSPOOL1", then the offset of the first publication that is left and its XXH3 hash, then the publications, each as
-// length (4 bytes), XXH3 hash (8 bytes) and bytes; numbers are little-endian. A publication that a crash cut off in the middle
-// was never accepted, and is cut off when the file is opened. One process at a time (the file is locked), one thread.
+// File: "KLSPOOL1", then the offset of the first publication that is left and its XXH3 hash, then the publications,
+// each as length (4 bytes), XXH3 hash (8 bytes) and bytes; numbers are little-endian. A publication that a crash cut
+// off in the middle was never accepted, and is cut off when the file is opened. One process at a time (the file is
+// locked), one thread.
 class Spool {
  public:
-  // Creates the file where there is none. kFatal where it cannot be written, is in use, or is damaged; the message says which.
+  // Creates the file where there is none. kFatal where it cannot be written, is in use, or is damaged; the message says
+  // which.
   static Result<std::unique_ptr<Spool>> open(const std::string& path, std::int64_t max_bytes);
   ~Spool();
   Spool(const Spool&) = delete;
@@ -42,7 +44,8 @@ class Spool {
   const std::string& path() const { return path_; }
 
  private:
-  Spool(std::string path, int file, std::int64_t max_bytes) : path_(std::move(path)), file_(file), max_bytes_(max_bytes) {}
+  Spool(std::string path, int file, std::int64_t max_bytes)
+      : path_(std::move(path)), file_(file), max_bytes_(max_bytes) {}
   Status load();
   Status write_head();
   Result<bool> read_at(std::int64_t offset, char* out, std::size_t size) const;

@@ -14,8 +14,9 @@
 namespace klined {
 
 struct KafkaSourceOptions {
-  std::map<std::string, std::string> properties;  // librdkafka's, bootstrap.servers at least; klined's defaults fill the rest
-  std::string group;                              // only for the offsets that lag tools look at
+  std::map<std::string, std::string>
+      properties;     // librdkafka's, bootstrap.servers at least; klined's defaults fill the rest
+  std::string group;  // only for the offsets that lag tools look at
 };
 
 struct TopicPartition {
@@ -35,7 +36,8 @@ struct OffsetRange {
   std::int64_t high = 0;  // the next one to be written
 };
 
-// Records in the order of each partition. The messages' views live as long as this object (it owns the client's buffers).
+// Records in the order of each partition. The messages' views live as long as this object (it owns the client's
+// buffers).
 class MessageBatch {
  public:
   struct Buffers;  // frees the client's records
@@ -60,8 +62,9 @@ class KafkaSource {
   // Starts reading exactly there, replacing any earlier assignment; what the earlier one still delivers is dropped.
   Status assign(const std::vector<Assignment>& assignments);
   // Up to `max_messages` and about `max_bytes`, waiting at most `timeout`; empty where nothing came. kFatal where an
-  // offset is out of the log's range (it names topic, partition, offset and the log's range), authentication fails or a topic
-  // is deleted; passing broker errors are logged once when they begin and once when they end, and are not returned.
+  // offset is out of the log's range (it names topic, partition, offset and the log's range), authentication fails or a
+  // topic is deleted; passing broker errors are logged once when they begin and once when they end, and are not
+  // returned.
   Result<MessageBatch> poll(Milliseconds timeout, std::size_t max_messages, std::size_t max_bytes);
   // Stops and restarts the fetching of one partition; its place is kept.
   void pause(LogId log);

@@ -20,7 +20,8 @@ class MySqlRows final : public RowSource {
   // `close_clock` gives a lower bound of the lanes' closing clocks; -1 where there is none yet.
   MySqlRows(const Config& config, std::function<UnixSeconds()> close_clock);
 
-  Result<std::vector<CandleRow>> newest(ChainId chain, std::string_view pair, Interval interval, std::size_t keep) override;
+  Result<std::vector<CandleRow>> newest(ChainId chain, std::string_view pair, Interval interval,
+                                        std::size_t keep) override;
   Result<std::vector<SeriesName>> active_since(UnixSeconds since, const std::optional<SeriesName>& after,
                                                std::size_t limit) override;
   UnixSeconds close_clock(ChainId chain) override;

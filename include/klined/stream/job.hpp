@@ -16,8 +16,8 @@ namespace klined {
 
 // One process: at most one session at a time, and a session only while it holds the group's lock.
 //
-// The lock only spares two processes each other's trouble. What keeps the tables right is the claim: whoever claimed last
-// owns the offsets' rows, and an earlier owner's next commit is refused by the database.
+// The lock only spares two processes each other's trouble. What keeps the tables right is the claim: whoever claimed
+// last owns the offsets' rows, and an earlier owner's next commit is refused by the database.
 class Job {
  public:
   Job(const Config& config, const Clock& clock, Metrics& metrics);

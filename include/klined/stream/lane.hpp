@@ -43,14 +43,15 @@ struct LaneOptions {
   std::size_t memory_limit = std::size_t{256} << 20U;  // of the lane's candles and dedupe memory, bytes
 };
 
-// What a lane asks of its surroundings. Calls return at once; answers come back through the lane's methods, on its turn.
+// What a lane asks of its surroundings. Calls return at once; answers come back through the lane's methods, on its
+// turn.
 class LaneHost {
  public:
   virtual ~LaneHost() = default;
-  virtual void load(std::int32_t lane, std::vector<CandleKey> keys) = 0;                  // → rows_loaded()
-  virtual void load_histories(std::int32_t lane, std::vector<PairName> names) = 0;        // → history_loaded()
+  virtual void load(std::int32_t lane, std::vector<CandleKey> keys) = 0;                 // → rows_loaded()
+  virtual void load_histories(std::int32_t lane, std::vector<PairName> names) = 0;       // → history_loaded()
   virtual void commit(std::int32_t lane, std::shared_ptr<const LaneCommit> commit) = 0;  // → committed()
-  virtual void cache(std::vector<CacheUpdate> updates) = 0;                               // best effort, no answer
+  virtual void cache(std::vector<CacheUpdate> updates) = 0;                              // best effort, no answer
   // The stored rows of this bucket that are the lane's.
   virtual void scan_bucket(std::int32_t lane, Interval interval, UnixSeconds bucket) = 0;  // → bucket_scanned()
   // The lane can't go on; it does nothing more. The stored state is whole.
@@ -84,11 +85,12 @@ class Lane {
   };
   void tick(const Tick& tick);
   void rows_loaded(const std::vector<CandleKey>& keys, const std::vector<CandleRow>& rows);
-  void history_loaded(const PairName& name, const std::vector<TimedClose>& of_1m, const std::vector<TimedClose>& of_15m);
+  void history_loaded(const PairName& name, const std::vector<TimedClose>& of_1m,
+                      const std::vector<TimedClose>& of_15m);
   void committed();
   void reported(std::vector<DeliveryReport> reports);
-  // Some rows of a bucket that has ended; `done` with the last of them. Those that memory does not hold are published as
-  // closed.
+  // Some rows of a bucket that has ended; `done` with the last of them. Those that memory does not hold are published
+  // as closed.
   void bucket_scanned(Interval interval, UnixSeconds bucket, const std::vector<CandleRow>& rows, bool done);
   // From now on commits as soon as there is something to commit; drained() tells when there is nothing left.
   void drain() { draining_ = true; }
@@ -108,7 +110,8 @@ class Lane {
   std::size_t memory_bytes() const { return book_.bytes() + dedupe_bytes(); }
   // Every candle of the lane, in memory or only stored, that ended with its grace at or before this is closed.
   UnixSeconds closed_until() const;
-  // The oldest create_time behind each candle message that was acknowledged, and behind each commit, since the last call.
+  // The oldest create_time behind each candle message that was acknowledged, and behind each commit, since the last
+  // call.
   std::vector<UnixMilliseconds> take_delivered_create_times() { return std::exchange(delivered_create_times_, {}); }
   std::vector<UnixMilliseconds> take_stored_create_times() { return std::exchange(stored_create_times_, {}); }
   bool is_failed() const { return failed_; }
@@ -155,8 +158,8 @@ class Lane {
   Tick now_;
   ChainClocks clocks_;        // after the last batch
   ChainClocks close_clocks_;  // up to where candles are closed
-  // Buckets, by the time that closes them, that may have rows outside memory that are not published as closed: those that
-  // were open when an earlier process ended, and those whose open candles were evicted. True: asked for.
+  // Buckets, by the time that closes them, that may have rows outside memory that are not published as closed: those
+  // that were open when an earlier process ended, and those whose open candles were evicted. True: asked for.
   std::map<std::tuple<UnixSeconds, Interval, UnixSeconds>, bool> stored_open_;
   UnixSeconds max_block_time_ = -1;
   bool moved_ = false;  // offsets changed since the last snapshot

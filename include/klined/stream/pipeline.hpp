@@ -1,4 +1,5 @@
-// The machine of one session: from records of the input to the lanes, and the threads that carry the lanes' requests out.
+// The machine of one session: from records of the input to the lanes, and the threads that carry the lanes' requests
+// out.
 #pragma once
 
 #include <atomic>
@@ -38,16 +39,16 @@ struct PipelineParts {
   RedisCache* cache = nullptr;  // none: nothing is cached
 };
 
-// Threads: the caller's (ingest, and its share of the decoding), the TBB pool (decoding, lanes), one a lane for commits,
-// a few for loads, and the ticker. Lanes are touched only on their own turns (LaneRunner).
+// Threads: the caller's (ingest, and its share of the decoding), the TBB pool (decoding, lanes), one a lane for
+// commits, a few for loads, and the ticker. Lanes are touched only on their own turns (LaneRunner).
 //
 // How it fails: a fatal error of any part is kept in failure(); everything stops moving, and the stored state is whole.
 class Pipeline final : public LaneHost {
  public:
   Pipeline(PipelineParts parts, const Claim& claim);
   ~Pipeline() override;
-  // Stops all threads and lanes at once: what is not committed is forgotten, and comes again from the input. After it the
-  // publisher may go.
+  // Stops all threads and lanes at once: what is not committed is forgotten, and comes again from the input. After it
+  // the publisher may go.
   void halt();
 
   // Before the first ingest(): where dead letters and candles go. Its reports come to reported().

@@ -7,8 +7,8 @@
 
 namespace klined {
 
-// Decoding is parallel and in any order; clocks are a fold over each partition in its order. This is the one place where
-// messages pass one after another. Owned by the thread that reads the input.
+// Decoding is parallel and in any order; clocks are a fold over each partition in its order. This is the one place
+// where messages pass one after another. Owned by the thread that reads the input.
 class Sequencer {
  public:
   explicit Sequencer(UnixSeconds dedupe_window) : dedupe_window_(dedupe_window) {}

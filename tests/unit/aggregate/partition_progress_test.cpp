@@ -48,12 +48,14 @@ TEST(PartitionProgress, ReadingAgainFromTheWindowGivesTheSameClocks) {
     for (std::int64_t offset = 0; offset < 300; ++offset) {
       time += static_cast<UnixSeconds>(random() % 5);
       ChainClocks largest;
-      if (random() % 4 != 0) raise_clock(largest, random() % 10 == 0 ? 56 : 1, time - static_cast<UnixSeconds>(random() % 20));
+      if (random() % 4 != 0)
+        raise_clock(largest, random() % 10 == 0 ? 56 : 1, time - static_cast<UnixSeconds>(random() % 20));
       progress.advance(offset, largest);
       log.push_back({largest, progress.clocks()});
       const PartitionPlace place = progress.place();
       PartitionProgress again(50, place.window_offset, place.window_clocks);
-      for (std::int64_t o = place.window_offset; o <= offset; ++o) again.advance(o, log[static_cast<std::size_t>(o)].largest);
+      for (std::int64_t o = place.window_offset; o <= offset; ++o)
+        again.advance(o, log[static_cast<std::size_t>(o)].largest);
       ASSERT_EQ(again.clocks(), progress.clocks());
       for (std::int64_t o = 0; o < place.window_offset; ++o) {
         for (const ChainClock& c : log[static_cast<std::size_t>(o)].clocks) {

@@ -26,7 +26,8 @@ class FeederTest : public ::testing::TestWithParam<std::size_t> {
   void TearDown() override { std::filesystem::remove(path_); }
 
   std::unique_ptr<Feeder> open(std::int64_t spool_bytes = 1 << 20) {
-    FeederOptions options{.properties = kafka_.properties(), .spool_path = path_, .spool_bytes = spool_bytes, .window = GetParam()};
+    FeederOptions options{
+        .properties = kafka_.properties(), .spool_path = path_, .spool_bytes = spool_bytes, .window = GetParam()};
     options.properties["message.timeout.ms"] = "1000";
     auto feeder = Feeder::open(options, stop_);
     EXPECT_TRUE(feeder.has_value()) << feeder.error().message;
@@ -51,7 +52,8 @@ class FeederTest : public ::testing::TestWithParam<std::size_t> {
     for (int i = 0; i < end; ++i) numbers.push_back(i);
     return numbers;
   }
-  // All of them; in order where each send waits for its confirmation. Without that, order is kept only without failures.
+  // All of them; in order where each send waits for its confirmation. Without that, order is kept only without
+  // failures.
   void expect_delivered(int end) const {
     if (GetParam() == 1) {
       EXPECT_EQ(delivered(), up_to(end));

@@ -66,8 +66,8 @@ TEST(KafkaPublisherTest, WithoutABrokerItEndsSoonAndGivesEverythingBack) {
   auto publisher = KafkaPublisher::open({{{"bootstrap.servers", "127.0.0.1:1"}}}, reports.handler());
   ASSERT_TRUE(publisher.has_value()) << publisher.error().message;
   for (std::uint64_t i = 0; i < 10; ++i) {
-    Publication publication{.topic = "t", .key = std::to_string(i), .value = std::string(i * 100, 'x'),
-                            .headers = {{"name", "value"}}};
+    Publication publication{
+        .topic = "t", .key = std::to_string(i), .value = std::string(i * 100, 'x'), .headers = {{"name", "value"}}};
     ASSERT_TRUE((*publisher)->send(publication, i));
   }
   EXPECT_FALSE((*publisher)->flush(Milliseconds(50)));

@@ -50,7 +50,8 @@ Decoded decode(const std::vector<FeedMessage>& messages) {
     const Message input{.log = LogId(0, 0), .offset = 0, .timestamp = message.time, .value = message.value};
     decoder.decode(input, out);
     EXPECT_EQ(out.dead_reason, "");
-    EXPECT_EQ(static_cast<std::int64_t>(out.trades.size() + out.bad.size()) + out.ignored + out.no_price, message.trades);
+    EXPECT_EQ(static_cast<std::int64_t>(out.trades.size() + out.bad.size()) + out.ignored + out.no_price,
+              message.trades);
     sum.trades += static_cast<std::int64_t>(out.trades.size());
     sum.bad += static_cast<std::int64_t>(out.bad.size());
     if (!out.bad.empty() && sum.first_reason.empty()) sum.first_reason = out.bad.front().reason;
@@ -76,13 +77,15 @@ TEST(MarketSimulatorTest, TheSameSeedGivesTheSameBytes) {
 // On every machine and with every compiler. A change of the simulator changes this; then it is set anew.
 TEST(MarketSimulatorTest, TheBytesAreTheseEverywhere) {
   const std::string solana = text_of(slots(options(), 20));
-  EXPECT_EQ(XXH3_64bits(solana.data(), solana.size()), 0xF545D53FA23592D7ULL) << std::hex << XXH3_64bits(solana.data(), solana.size());
+  EXPECT_EQ(XXH3_64bits(solana.data(), solana.size()), 0xF545D53FA23592D7ULL)
+      << std::hex << XXH3_64bits(solana.data(), solana.size());
   MarketOptions evm = options();
   evm.chain = 56;
   evm.key = FeedKey::kPair;
   evm.zipf_exponent = 0.7;
   const std::string bsc = text_of(slots(evm, 20));
-  EXPECT_EQ(XXH3_64bits(bsc.data(), bsc.size()), 0x77954DF1E634C44AULL) << std::hex << XXH3_64bits(bsc.data(), bsc.size());
+  EXPECT_EQ(XXH3_64bits(bsc.data(), bsc.size()), 0x77954DF1E634C44AULL)
+      << std::hex << XXH3_64bits(bsc.data(), bsc.size());
 }
 
 TEST(MarketSimulatorTest, OnlyTheStampDiffers) {

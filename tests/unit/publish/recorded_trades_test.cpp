@@ -71,8 +71,8 @@ TEST(RecordedTradesTest, TheFilterDropsWhatTheUpstreamDrops) {
 }
 
 TEST(RecordedTradesTest, WhatIsNoBatchGoesOutAsItIs) {
-  for (const std::string_view text : {"[1,2]", "{}", "[{]", "hello", "[{\"a\":1}", "[{\"a\"}]", "[{\"a\":}]", "[{\"a\":\"}]", "[]",
-                                      "[{\"a\":1}] x"}) {
+  for (const std::string_view text : {"[1,2]", "{}", "[{]", "hello", "[{\"a\":1}", "[{\"a\"}]", "[{\"a\":}]",
+                                      "[{\"a\":\"}]", "[]", "[{\"a\":1}] x"}) {
     const auto messages = messages_of(text);
     ASSERT_EQ(messages.size(), 1U) << text;
     EXPECT_EQ(messages[0].value, text);

@@ -15,8 +15,8 @@ using ::testing::HasSubstr;
 class SpoolTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    path_ = std::filesystem::temp_directory_path() /
-            ("klined-spool-" + std::to_string(::getpid()) + "-" + ::testing::UnitTest::GetInstance()->current_test_info()->name());
+    path_ = std::filesystem::temp_directory_path() / ("klined-spool-" + std::to_string(::getpid()) + "-" +
+                                                      ::testing::UnitTest::GetInstance()->current_test_info()->name());
     std::filesystem::remove(path_);
   }
   void TearDown() override { std::filesystem::remove(path_); }
@@ -27,7 +27,8 @@ class SpoolTest : public ::testing::Test {
     return spool ? std::move(*spool) : nullptr;
   }
   static Publication publication(int i, std::size_t size = 100) {
-    Publication made{.topic = "topic", .key = std::to_string(i), .value = std::string(size, static_cast<char>('a' + i % 26))};
+    Publication made{
+        .topic = "topic", .key = std::to_string(i), .value = std::string(size, static_cast<char>('a' + i % 26))};
     made.timestamp_ms = 1'000 + i;
     made.headers = {{"number", std::to_string(i)}};
     return made;
