@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "klined/app/commands.hpp"
 #include "klined/base/logging.hpp"
@@ -19,7 +20,7 @@ namespace {
 constexpr std::array<const char*, 2> kConfigPaths = {"klined.yaml", "/etc/klined/klined.yaml"};
 constexpr std::size_t kColumnWidth = 32;
 
-// Short lines in lists, defaults and environment variables behind the descriptions.
+// Short lines in lists; ranges, defaults and environment variables behind the descriptions.
 class ManualFormatter final : public CLI::Formatter {
  public:
   std::string make_usage(const CLI::App* app, std::string name) const override {
@@ -33,19 +34,25 @@ class ManualFormatter final : public CLI::Formatter {
   }
 
   std::string make_option_opts(const CLI::Option* option) const override {
+    // "N:INT in [1 - 5]" is the type's name, and what its value is checked for.
     const std::string type = option->get_type_size() == 0 ? "" : option->get_type_name();
-    return type.empty() ? "" : " " + type;
+    const std::string name = type.substr(0, type.find(':'));
+    return name.empty() ? "" : " " + name;
   }
 
   std::string make_option_desc(const CLI::Option* option) const override {
-    std::string text = option->get_description();
+    std::vector<std::string> notes;
+    const std::string type = option->get_type_size() == 0 ? "" : option->get_type_name();
+    if (const std::size_t range = type.find("in ["); range != std::string::npos) {
+      notes.push_back(type.substr(range + 4, type.size() - range - 5));
+    }
     if (!option->get_default_str().empty()) {
       std::string value = option->get_default_str();
       if (value.front() == '[' && value.back() == ']') value = value.substr(1, value.size() - 2);
-      text += fmt::format(" (default {})", value);
+      notes.push_back("default " + value);
     }
-    if (!option->get_envname().empty()) text += fmt::format(" (or ${})", option->get_envname());
-    return text;
+    if (!option->get_envname().empty()) notes.push_back("or $" + option->get_envname());
+    return option->get_description() + (notes.empty() ? "" : fmt::format(" ({})", fmt::join(notes, "; ")));
   }
 };
 
