@@ -25,10 +25,10 @@ class FeederTest : public ::testing::TestWithParam<std::size_t> {
   }
   void TearDown() override { std::filesystem::remove(path_); }
 
-  std::unique_ptr<Feeder> open(std::int64_t spool_bytes = 1 << 20) {
+  std::unique_ptr<Feeder> open(std::int64_t spool_bytes = 1 << 20, const char* timeout_ms = "1000") {
     FeederOptions options{
         .properties = kafka_.properties(), .spool_path = path_, .spool_bytes = spool_bytes, .window = GetParam()};
-    options.properties["message.timeout.ms"] = "1000";
+    options.properties["message.timeout.ms"] = timeout_ms;
     auto feeder = Feeder::open(options, stop_);
     EXPECT_TRUE(feeder.has_value()) << feeder.error().message;
     return std::move(*feeder);
@@ -68,7 +68,7 @@ class FeederTest : public ::testing::TestWithParam<std::size_t> {
 };
 
 TEST_P(FeederTest, EachSendIsConfirmed) {
-  const auto feeder = open();
+  const auto feeder = open(1 << 20, "30000");  // nothing is to be spooled, however slow the machine
   feed(*feeder, 0, 20);
   ASSERT_TRUE(feeder->finish(Milliseconds(10'000)));
   const FeederTotals totals = feeder->totals();
