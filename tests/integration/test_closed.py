@@ -73,10 +73,10 @@ class Closed(unittest.TestCase):
             say(f"started it again {minute_end - time.time():.1f} s before the minute's end")
 
             time.sleep(max(0.0, minute_end + GRACE_SECONDS + SLACK_SECONDS - time.time()))
-            for site, since, name in ((steady, 0.0, "the job that ran on"), (killed, began, "the job that was killed")):
+            for site, since, name in ((steady, 0.0, "the job that ran on"), (killed, began, "the killed job")):
                 site.judge(closed=True)
-                say(f"{name}: {len(publications(site))} candles closed, the latest {self.check(site, since):.2f} s after "
-                    "its end + grace")
+                latest = self.check(site, since)
+                say(f"{name}: {len(publications(site))} candles closed, the latest {latest:.2f} s after it could be")
             steady.processes[0].stop()
             again.stop()
 
