@@ -15,6 +15,7 @@ namespace {
 constexpr Milliseconds kCloseLimit{3'000};
 constexpr Milliseconds kCheckPeriod{1'000};
 constexpr int kCheckTimeoutMs = 200;
+constexpr int kUnansweredLimit = 3;  // a busy broker may miss one
 constexpr std::chrono::minutes kRepeatPeriod{1};
 constexpr std::size_t kLoggedLimit = 64;
 
@@ -89,11 +90,7 @@ void BrokerWatch::on_error(rd_kafka_resp_err_t code, std::string_view text) {
   last_error_ms_ = clock_.wall_ms();
   switch (code) {
     case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
-      if (away_since_) return;
-      away_since_ = clock_.now();
-      next_check_ = *away_since_ + kCheckPeriod;
-      spdlog::warn("kafka is away, {}: client={} brokers={} error=\"{}\"", waiting_, role_, brokers_,
-                   last_text_.empty() ? text : std::string_view(last_text_));
+      if (!away_since_) goes_away(last_text_.empty() ? text : std::string_view(last_text_));
       return;
     case RD_KAFKA_RESP_ERR__AUTHENTICATION:
     case RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED:
@@ -110,6 +107,10 @@ void BrokerWatch::on_error(rd_kafka_resp_err_t code, std::string_view text) {
     case RD_KAFKA_RESP_ERR__RESOLVE:
       last_text_ = text;
       spdlog::debug("{}: {}", role_, text);
+      if (away_since_ || suspected_since_) return;
+      suspected_since_ = clock_.now();
+      unanswered_ = 0;
+      next_check_ = *suspected_since_ + kCheckPeriod;
       return;
     default:
       last_text_ = text;
@@ -132,16 +133,35 @@ bool BrokerWatch::may_log(const std::string& what) {
   return true;
 }
 
+// With mutex_ held.
+void BrokerWatch::goes_away(std::string_view text) {
+  away_since_ = suspected_since_.value_or(clock_.now());
+  next_check_ = clock_.now() + kCheckPeriod;
+  spdlog::warn("kafka is away, {}: client={} brokers={} error=\"{}\"", waiting_, role_, brokers_, text);
+}
+
 void BrokerWatch::check(rd_kafka_t* client) {
   {
     const std::scoped_lock lock(mutex_);
-    if (!away_since_ || clock_.now() < next_check_) return;
+    if ((!away_since_ && !suspected_since_) || clock_.now() < next_check_) return;
     next_check_ = clock_.now() + kCheckPeriod;
   }
   const rd_kafka_metadata_t* metadata = nullptr;
-  if (rd_kafka_metadata(client, 0, nullptr, &metadata, kCheckTimeoutMs) != RD_KAFKA_RESP_ERR_NO_ERROR) return;
-  rd_kafka_metadata_destroy(metadata);
+  const bool answers = rd_kafka_metadata(client, 0, nullptr, &metadata, kCheckTimeoutMs) == RD_KAFKA_RESP_ERR_NO_ERROR;
+  if (answers) rd_kafka_metadata_destroy(metadata);
   const std::scoped_lock lock(mutex_);
+  answers ? answered() : did_not_answer();
+}
+
+// With mutex_ held.
+void BrokerWatch::did_not_answer() {
+  if (away_since_ || !suspected_since_ || ++unanswered_ < kUnansweredLimit) return;
+  goes_away(last_text_);
+}
+
+// With mutex_ held.
+void BrokerWatch::answered() {
+  suspected_since_.reset();
   if (!away_since_) return;
   const double seconds = std::chrono::duration<double>(clock_.now() - *away_since_).count();
   spdlog::info("kafka answers again: client={} brokers={} away_s={:.1f}", role_, brokers_, seconds);

@@ -23,7 +23,7 @@ def lines_of(log, pattern):
 
 class Outage(unittest.TestCase):
     def outage(self, server, clients=("",)):
-        """One outage of a server. `clients`: which of the job's clients may each say that it is away, and is back."""
+        """One outage of a server. `clients`: which of the job's clients each say once that it is away, and is back."""
         with Site() as site:
             site.init()
             seconds = AWAY_SECONDS + 6
@@ -51,8 +51,8 @@ class Outage(unittest.TestCase):
             self.assertTrue(broke, "no log line said that it broke")
             for client in clients:
                 said = [sum(client in line for line in lines) for lines in (broke, healed)]
-                self.assertIn(said, ([0, 0], [1, 1]), "not one log line for the break and one for the recovery")
-            self.assertLessEqual(len(broke), len(clients))
+                self.assertEqual(said, [1, 1], f"{client or server}: not one line for the break, one for the recovery")
+            self.assertEqual(len(broke), len(clients))
             say(f"peak memory {peak:.0f} MiB of {MEMORY_LIMIT_MIB} MiB")
             self.assertLess(peak, MEMORY_LIMIT_MIB)
 

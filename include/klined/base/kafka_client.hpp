@@ -51,7 +51,8 @@ class KafkaClient {
 };
 
 // Turns librdkafka's stream of connection errors into one log line when no broker answers any more, and one when one
-// does again. Thread-safe.
+// does again. librdkafka says that all brokers are down only where it sees them down at one moment, so a lost
+// connection is a suspicion that check() follows up. Thread-safe.
 class BrokerWatch {
  public:
   // `role` and `waiting` are put into the log lines: "kafka is away, <waiting>: client=<role> …".
@@ -62,7 +63,8 @@ class BrokerWatch {
   void on_error(rd_kafka_resp_err_t code, std::string_view text);
   // A failed delivery or fetch that will be tried again; the same kind of error is logged at most once a minute.
   void on_passing_error(std::string_view text);
-  // While kafka is away: asks once a second (200 ms at most) whether a broker answers. From the polling thread.
+  // While kafka is away or may be: asks once a second (200 ms at most) whether a broker answers. From the polling
+  // thread.
   void check(rd_kafka_t* client);
 
   bool away() const;
@@ -75,6 +77,9 @@ class BrokerWatch {
 
  private:
   bool may_log(const std::string& what);
+  void goes_away(std::string_view text);
+  void answered();
+  void did_not_answer();
 
   const std::string role_;
   const std::string waiting_;
@@ -82,6 +87,8 @@ class BrokerWatch {
   SystemClock clock_;
   mutable std::mutex mutex_;
   std::optional<Instant> away_since_;
+  std::optional<Instant> suspected_since_;  // a connection broke, and no broker has answered since
+  int unanswered_ = 0;                      // questions in a row while suspected
   Instant next_check_{};
   UnixMilliseconds last_error_ms_ = 0;
   std::string last_text_;
