@@ -94,6 +94,15 @@ bool RedisCache::wait_idle(Milliseconds timeout, WaitFor what) {
   return done() && !outage_.is_broken();
 }
 
+bool RedisCache::finish(Milliseconds timeout) {
+  std::unique_lock lock(mutex_);
+  finishing_ = true;
+  work_.notify_one();
+  const auto done = [this] { return queue_.empty() && in_flight_ == 0 && !trims_wait_; };
+  idle_.wait_for(lock, timeout, [&] { return done() || outage_.is_broken() || stop_; });
+  return done() && !outage_.is_broken();
+}
+
 CacheStats RedisCache::stats() const {
   const std::lock_guard lock(mutex_);
   CacheStats stats = stats_;
@@ -177,9 +186,14 @@ bool RedisCache::write_step() {
 
 // Trims some of the hashes that have grown too large. False where none is due.
 bool RedisCache::trim_step() {
-  const Instant now = clock_.now();
-  if (!connection_.connected() || writer_.next_trim().value_or(Instant::max()) > now) return false;
-  auto removed = writer_.trim(connection_, now);
+  Instant due = clock_.now();
+  {
+    const std::lock_guard lock(mutex_);
+    if (finishing_) due = Instant::max();
+  }
+  const std::optional<Instant> next = writer_.next_trim();
+  if (!connection_.connected() || !next || *next > due) return false;
+  auto removed = writer_.trim(connection_, due);
   if (!removed) {
     broke(removed.error());
     return true;
@@ -229,7 +243,7 @@ void RedisCache::wait_for_work() {
   {
     std::unique_lock lock(mutex_);
     work_.wait_for(lock, std::max(until - clock_.now(), std::chrono::nanoseconds(0)),
-                   [&] { return stop_ || repair_needed_ || !queue_.empty(); });
+                   [&] { return stop_ || repair_needed_ || !queue_.empty() || (finishing_ && trims_wait_); });
   }
   if (clock_.now() >= last_answer_ + kPingAfter) keep_alive();
 }

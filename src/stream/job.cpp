@@ -487,7 +487,7 @@ Status Job::end_session(Session& session) {
                                        config_.engine.shutdown_timeout.count())});
   }
   session.source->commit_for_tools(session.pipeline->committed_offsets());
-  if (session.cache) session.cache->wait_idle(Milliseconds(500));
+  if (session.cache) session.cache->finish(Milliseconds(1000));
   count(session);
   spdlog::info("stopped cleanly after {} ms: {} published={} rows={}",
                std::chrono::duration_cast<Milliseconds>(clock_.now() - begin).count(), describe(session.counted),

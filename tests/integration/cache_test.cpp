@@ -82,6 +82,19 @@ TEST_F(CacheTest, OnlyTheNewestAreKeptInWhateverOrderTheyCome) {
   EXPECT_EQ(cache.stats().candles_trimmed, 1009 - 300 + 1);
 }
 
+TEST_F(CacheTest, FinishTrimsAtOnce) {
+  options_.keep = 10;
+  options_.trim_after = 1h;
+  RedisCache cache(options_, nullptr, clock_);
+  for (int i = 0; i < 25; ++i) offer(cache, {update_of(kSeries, i * 60, 1)});
+  ASSERT_TRUE(cache.wait_idle(kLong));
+  EXPECT_EQ(reader_->times(kKey).size(), 25U);
+  ASSERT_TRUE(cache.finish(kLong));
+  std::vector<UnixSeconds> newest;
+  for (int i = 15; i < 25; ++i) newest.push_back(i * 60);
+  EXPECT_EQ(reader_->times(kKey), newest);
+}
+
 TEST_F(CacheTest, KeysExpireAfterTheLastUpdate) {
   options_.ttl = 300s;
   RedisCache cache(options_, nullptr, clock_);

@@ -81,6 +81,8 @@ class RedisCache {
   // Any thread. True once everything that waits is written, and for kQuiet, trimmed and repaired too; false where Redis
   // is away or the time was not enough.
   bool wait_idle(Milliseconds timeout, WaitFor what = WaitFor::kUpdates);
+  // Any thread; nothing is offered any more. Trims at once what would be trimmed later. True as for wait_idle().
+  bool finish(Milliseconds timeout);
 
   CacheStats stats() const;
 
@@ -118,6 +120,7 @@ class RedisCache {
   std::size_t in_flight_ = 0;   // updates taken and not yet acknowledged
   bool repair_needed_ = false;  // updates were dropped
   bool trims_wait_ = false;
+  bool finishing_ = false;  // no trim is put off
   bool repair_busy_;
   bool stop_ = false;
   CacheStats stats_;
