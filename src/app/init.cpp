@@ -14,8 +14,9 @@ namespace klined::app {
 namespace {
 
 constexpr Milliseconds kTimeout{30'000};
-// A trade batch has up to 10 MiB. A dead letter may be a whole one, with headers that say what is wrong with it.
-constexpr std::string_view kInputBytesMax = "10485760";
+// A trade batch has up to 10 MiB, and a record adds to it. A dead letter may be a whole one, with headers that say what
+// is wrong with it.
+constexpr std::string_view kInputBytesMax = "11534336";
 constexpr std::string_view kDeadLetterBytesMax = "12582912";
 
 void say(std::string_view what, std::string_view became) { print_out(fmt::format("{:<40} {}\n", what, became)); }

@@ -61,7 +61,8 @@ int run_job(const std::string& path) {
   Metrics metrics(version());
   if (!config->metrics.listen.empty()) {
     if (const Status status = metrics.expose(config->metrics.listen); !status) return fail(status.error());
-    spdlog::info("metrics at http://{}/metrics", config->metrics.listen);
+    const std::string& address = config->metrics.listen;  // its port may be 0: any that is free
+    spdlog::info("metrics at http://{}:{}/metrics", address.substr(0, address.rfind(':')), metrics.port());
   }
   const SystemClock clock;
   Job job(*config, clock, metrics);
