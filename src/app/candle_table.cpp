@@ -36,7 +36,7 @@ std::string print_state(const KlineView& view) {
 }
 
 const std::vector<Column>& columns() {
-  static const std::vector<Column> all = {
+  static const std::vector<Column> kAll = {
       {"time (UTC)", [](const KlineView& v) { return print_utc(v.time); }},
       {"open", [](const KlineView& v) { return print_price(v.candle->open); }},
       {"high", [](const KlineView& v) { return print_price(v.candle->high); }},
@@ -51,7 +51,7 @@ const std::vector<Column>& columns() {
       {"market cap", [](const KlineView& v) { return v.candle->mkt_cap == 0 ? "-" : print_price(v.candle->mkt_cap); }},
       {"", print_state},
   };
-  return all;
+  return kAll;
 }
 
 // Puts commas into the digits before the point.
@@ -177,7 +177,7 @@ std::optional<std::vector<KlineView>> fill_gaps(std::span<const KlineView> candl
 }
 
 bool stdout_has_colour() {
-  const char* const no_colour = std::getenv("NO_COLOR");
+  const char* const no_colour = std::getenv("NO_COLOR");  // NOLINT(concurrency-mt-unsafe): nobody sets it
   return isatty(STDOUT_FILENO) != 0 && (no_colour == nullptr || *no_colour == '\0');
 }
 

@@ -99,7 +99,7 @@ class TopTable {
  private:
   static std::string change(double fraction, bool known, bool colour) {
     if (!known) return fmt::format("{:>8}", "-");
-    const std::string text = fmt::format("{:>+7.2f}%", fraction * 100);
+    std::string text = fmt::format("{:>+7.2f}%", fraction * 100);
     if (!colour || fraction == 0) return text;
     return fmt::format("\x1b[{}m{}\x1b[0m", fraction > 0 ? 32 : 31, text);
   }

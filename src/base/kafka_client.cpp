@@ -64,7 +64,7 @@ Result<std::shared_ptr<KafkaClient>> KafkaClient::open(rd_kafka_type_t type, Kaf
   std::array<char, 512> why{};
   rd_kafka_t* const handle = rd_kafka_new(type, conf.get(), why.data(), why.size());
   if (handle == nullptr) return fatal(fmt::format("{} cannot be set up: {}; correct its properties", role, why.data()));
-  static_cast<void>(conf.release());  // librdkafka owns it now
+  conf.release();  // NOLINT(bugprone-unused-return-value): librdkafka owns it now
   return std::shared_ptr<KafkaClient>(new KafkaClient(handle, role));
 }
 

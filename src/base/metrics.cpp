@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 #include <exception>
+#include <system_error>
 
 namespace klined {
 
@@ -51,7 +52,7 @@ std::string listen_error(const std::string& address) {
   const int on = 1;
   if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
       bind(fd, found->ai_addr, found->ai_addrlen) != 0 || listen(fd, 1) != 0) {
-    text = std::strerror(errno);
+    text = std::generic_category().message(errno);
   }
   if (fd >= 0) close(fd);
   freeaddrinfo(found);

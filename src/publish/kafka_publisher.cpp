@@ -320,6 +320,7 @@ void KafkaPublisher::State::replace_client() {
 }
 
 // Gives up a client: everything it still has is reported as failed.
+// NOLINTNEXTLINE(performance-unnecessary-value-param): the client ends with this call
 void KafkaPublisher::State::end(std::shared_ptr<KafkaClient> old) {
   rd_kafka_t* const handle = old->get();
   rd_kafka_purge(handle, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT | RD_KAFKA_PURGE_F_NON_BLOCKING);
@@ -328,12 +329,12 @@ void KafkaPublisher::State::end(std::shared_ptr<KafkaClient> old) {
 
   // A client whose threads hang (in a resolver, say) does not answer, and may still read the values: they stay where
   // they are for ever, and copies are reported.
-  static auto* const abandoned = new std::list<Pending>;  // NOLINT(cppcoreguidelines-owning-memory)
+  static auto* const kAbandoned = new std::list<Pending>;  // NOLINT(cppcoreguidelines-owning-memory)
   std::unique_lock lock(mutex);
   for (Place place = pending.begin(); place != pending.end();) {
     const Place item = place++;
     if (item->client != handle || item->refused != RD_KAFKA_RESP_ERR_NO_ERROR) continue;
-    abandoned->splice(abandoned->end(), pending, item);
+    kAbandoned->splice(kAbandoned->end(), pending, item);
     DeliveryReport report;
     report.ticket = item->ticket;
     report.error = delivery_error(RD_KAFKA_RESP_ERR__PURGE_INFLIGHT, item->publication);

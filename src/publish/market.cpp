@@ -50,7 +50,7 @@ std::uint64_t fixed_log2(std::uint32_t n) {
 // 2^40 / 2^exponent, the exponent in 1/2^32.
 std::uint64_t fixed_exp2_negative(std::uint64_t exponent) {
   // 2^(-1/2), 2^(-1/4), … in 1/2^62, each the root of the one before.
-  static const auto roots = [] {
+  static const auto kRoots = [] {
     std::array<std::uint64_t, 32> made{};
     std::uint64_t square = 1ULL << 61U;
     for (std::uint64_t& root : made) {
@@ -68,8 +68,8 @@ std::uint64_t fixed_exp2_negative(std::uint64_t exponent) {
   const std::uint64_t whole = exponent >> 32U;
   if (whole >= 40) return 1;
   UnsignedInt128 value = static_cast<UnsignedInt128>(1) << 62U;
-  for (std::size_t i = 0; i < roots.size(); ++i) {
-    if ((exponent >> (31 - i)) & 1U) value = value * roots[i] >> 62U;
+  for (std::size_t i = 0; i < kRoots.size(); ++i) {
+    if ((exponent >> (31 - i)) & 1U) value = value * kRoots[i] >> 62U;
   }
   return std::max<std::uint64_t>(1, static_cast<std::uint64_t>(value >> (22 + whole)));
 }

@@ -13,7 +13,9 @@
 #include <bit>
 #include <cerrno>
 #include <cstring>
+#include <span>
 #include <string_view>
+#include <system_error>
 
 namespace klined {
 
@@ -32,11 +34,12 @@ void put(std::string& out, Integer value) {
   out.append(bytes.data(), bytes.size());
 }
 
+// The number that the bytes begin with.
 template <typename Integer>
-Integer get(const char* bytes) {
-  Integer value;
-  std::memcpy(&value, bytes, sizeof(Integer));
-  return value;
+Integer get(std::span<const char> bytes) {
+  std::array<char, sizeof(Integer)> raw;
+  std::ranges::copy(bytes.first(sizeof(Integer)), raw.begin());
+  return std::bit_cast<Integer>(raw);
 }
 
 void put_text(std::string& out, std::string_view text) {
@@ -47,12 +50,14 @@ void put_text(std::string& out, std::string_view text) {
 // Takes the front of `bytes`; false where they are too few.
 bool take_text(std::string_view& bytes, std::string& out) {
   if (bytes.size() < 4) return false;
-  const std::size_t size = get<std::uint32_t>(bytes.data());
+  const std::size_t size = get<std::uint32_t>(bytes);
   if (bytes.size() - 4 < size) return false;
   out.assign(bytes.substr(4, size));
   bytes.remove_prefix(4 + size);
   return true;
 }
+
+std::uint64_t hash_of(std::string_view body) { return XXH3_64bits(body.data(), body.size()); }
 
 // Length and hash in front.
 std::string frame(const Publication& publication) {
@@ -68,15 +73,15 @@ std::string frame(const Publication& publication) {
   std::string framed;
   framed.reserve(kFrameBytes + body.size());
   put(framed, static_cast<std::uint32_t>(body.size()));
-  put(framed, static_cast<std::uint64_t>(XXH3_64bits(body.data(), body.size())));
+  put(framed, hash_of(body));
   return framed += body;
 }
 
 bool unframe(std::string_view framed, Publication& out) {
   std::string_view body = framed.substr(kFrameBytes);
-  if (get<std::uint64_t>(framed.data() + 4) != XXH3_64bits(body.data(), body.size())) return false;
+  if (get<std::uint64_t>(framed.substr(4)) != hash_of(body)) return false;
   if (body.size() < 8) return false;
-  out.timestamp_ms = get<std::int64_t>(body.data());
+  out.timestamp_ms = get<std::int64_t>(body);
   body.remove_prefix(8);
   if (!take_text(body, out.topic) || !take_text(body, out.key) || !take_text(body, out.value)) return false;
   while (!body.empty()) {
@@ -90,7 +95,7 @@ bool unframe(std::string_view framed, Publication& out) {
 
 Error Spool::failed(const char* doing) const {
   return {ErrorKind::kFatal, fmt::format("spool file {} cannot be {}: {}; mend that, or name another file by --spool",
-                                         path_, doing, std::strerror(errno))};
+                                         path_, doing, std::generic_category().message(errno))};
 }
 
 Result<std::unique_ptr<Spool>> Spool::open(const std::string& path, std::int64_t max_bytes) {
@@ -132,9 +137,9 @@ Status Spool::load() {
   }
   std::array<char, kHeaderBytes> header;
   if (const auto there = read_at(0, header.data(), header.size()); !there) return std::unexpected(there.error());
-  head_ = get<std::int64_t>(header.data() + 8);
+  head_ = get<std::int64_t>(std::span(header).subspan(8));
   const bool sound = std::string_view(header.data(), 8) == kMagic && head_ >= kHeaderBytes &&
-                     get<std::uint64_t>(header.data() + 16) == XXH3_64bits(header.data(), 16);
+                     get<std::uint64_t>(std::span(header).subspan(16)) == hash_of({header.data(), 16});
   if (!sound)
     return fatal(fmt::format("{} is no spool file, or damaged at its beginning: name another by --spool", path_));
   if (head_ > info.st_size) {  // a crash in the middle of pop()
@@ -148,7 +153,7 @@ Status Spool::load() {
     std::array<char, 4> length_bytes;
     if (left < static_cast<std::int64_t>(kFrameBytes)) return cut_off(end_, info.st_size);
     if (const auto there = read_at(end_, length_bytes.data(), 4); !there) return std::unexpected(there.error());
-    const std::int64_t length = static_cast<std::int64_t>(kFrameBytes) + get<std::uint32_t>(length_bytes.data());
+    const std::int64_t length = static_cast<std::int64_t>(kFrameBytes) + get<std::uint32_t>(length_bytes);
     if (length > left) return cut_off(end_, info.st_size);
     framed.resize(static_cast<std::size_t>(length));
     if (const auto there = read_at(end_, framed.data(), framed.size()); !there) return std::unexpected(there.error());

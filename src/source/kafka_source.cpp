@@ -130,7 +130,7 @@ struct MessageBatch::Buffers {
 };
 
 struct KafkaSource::State {
-  State(const KafkaSourceOptions& options)
+  explicit State(const KafkaSourceOptions& options)
       : brokers(kafka_brokers(options.properties)), watch(kRole, "reading waits", brokers) {}
   ~State();
   State(const State&) = delete;

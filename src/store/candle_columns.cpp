@@ -109,8 +109,8 @@ std::optional<Position> parse_position(std::string_view text, const TopicNumbers
 }
 
 void append_upsert_head(SqlText& sql, Interval interval) {
-  static const std::string list = column_list(0, kColumns.size(), "");
-  sql << "INSERT INTO " << table_of(interval) << " (" << list << ") VALUES ";
+  static const std::string kList = column_list(0, kColumns.size(), "");
+  sql << "INSERT INTO " << table_of(interval) << " (" << kList << ") VALUES ";
 }
 
 void append_row(SqlText& sql, const CandleRow& row, const TopicNumbers& topics) {
@@ -141,14 +141,14 @@ void append_row(SqlText& sql, const CandleRow& row, const TopicNumbers& topics) 
 }
 
 void append_upsert_tail(SqlText& sql) {
-  static const std::string list = update_list();
-  sql << " ON DUPLICATE KEY UPDATE " << list;
+  static const std::string kList = update_list();
+  sql << " ON DUPLICATE KEY UPDATE " << kList;
 }
 
 std::string_view selected_columns(CandleColumns columns) {
-  static const std::string all = column_list(0, kColumns.size(), "k.");
-  static const std::string without_positions = column_list(0, kColumns.size() - kPositionColumns, "k.");
-  return columns == CandleColumns::kAll ? all : without_positions;
+  static const std::string kAll = column_list(0, kColumns.size(), "k.");
+  static const std::string kWithoutPositions = column_list(0, kColumns.size() - kPositionColumns, "k.");
+  return columns == CandleColumns::kAll ? kAll : kWithoutPositions;
 }
 
 CandleRow read_candle(SqlRows& rows, Interval interval, CandleColumns columns, const TopicNumbers& topics) {

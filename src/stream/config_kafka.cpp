@@ -114,7 +114,7 @@ void check_map(const KafkaProperties& map, const std::string& section, std::span
           "remove it",
           value, kLargestMessage);
     }
-    if (refusal) problems.add(section + "." + name, *refusal);
+    if (refusal) problems.add(fmt::format("{}.{}", section, name), *refusal);
   }
 }
 

@@ -134,7 +134,7 @@ std::expected<std::string, std::string> expand_environment(std::string_view text
     const std::string_view inside = text.substr(dollar + 2, end - dollar - 2);
     const std::size_t bar = inside.find(":-");
     const std::string name(inside.substr(0, bar));
-    const char* const value = std::getenv(name.c_str());
+    const char* const value = std::getenv(name.c_str());  // NOLINT(concurrency-mt-unsafe): read once, before any thread
     out.append(text.substr(0, dollar));
     if (value != nullptr && (*value != '\0' || bar == std::string_view::npos)) {
       out.append(value);

@@ -4,7 +4,7 @@
 
 namespace klined {
 
-WorkerThread::WorkerThread(std::string name) : thread_([this](const std::stop_token& stop) { run(stop); }) {
+WorkerThread::WorkerThread(const std::string& name) : thread_([this](const std::stop_token& stop) { run(stop); }) {
   pthread_setname_np(thread_.native_handle(), name.substr(0, 15).c_str());
 }
 

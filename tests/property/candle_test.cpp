@@ -2,7 +2,8 @@
 #include "klined/core/candle.hpp"
 
 #include <algorithm>
-#include <cstring>
+#include <bit>
+#include <cstdint>
 #include <map>
 #include <optional>
 
@@ -24,7 +25,7 @@ Candle merged(Candle a, const Candle& b) {
 }
 
 // Equal bit for bit, where == would take -0 for 0.
-bool same_bits(double a, double b) { return std::memcmp(&a, &b, sizeof a) == 0; }
+bool same_bits(double a, double b) { return std::bit_cast<std::uint64_t>(a) == std::bit_cast<std::uint64_t>(b); }
 
 void expect_same(const Candle& a, const Candle& b) {
   EXPECT_EQ(a, b);

@@ -50,7 +50,7 @@ void expect_nearest(double got, const cpp_rational& value) {
 }
 
 cpp_int half_even(const cpp_rational& value) {
-  const cpp_int floor = numerator(value) / denominator(value);
+  cpp_int floor = numerator(value) / denominator(value);
   const cpp_rational rest = value - floor;
   const cpp_rational half(1, 2);
   if (rest > half || (rest == half && floor % 2 != 0)) return floor + 1;

@@ -373,7 +373,7 @@ class Process final : public LaneHost {
   }
 
   void load(std::int32_t lane, std::vector<CandleKey> keys) override {
-    io_.push_back([this, lane, keys] {
+    io_.emplace_back([this, lane, keys] {
       const auto rows = store_.load(keys);
       if (!rows) return false;
       lanes_[static_cast<std::size_t>(lane)]->rows_loaded(keys, *rows);
@@ -381,14 +381,14 @@ class Process final : public LaneHost {
     });
   }
   void load_histories(std::int32_t lane, std::vector<PairName> names) override {
-    io_.push_back([this, lane, names] {
+    io_.emplace_back([this, lane, names] {
       for (const PairName& name : names) lanes_[static_cast<std::size_t>(lane)]->history_loaded(name, {}, {});
       return true;
     });
   }
   void commit(std::int32_t lane, std::shared_ptr<const LaneCommit> commit) override {
     auto protocol = std::make_shared<CommitProtocol>(store_, *commit);
-    io_.push_back([this, lane, commit, protocol] {
+    io_.emplace_back([this, lane, commit, protocol] {
       const CommitProtocol::Next next = protocol->step();
       if (next == CommitProtocol::Next::kFailed) {
         failed(protocol->error());
@@ -400,7 +400,7 @@ class Process final : public LaneHost {
   }
   void cache(std::vector<CacheUpdate>) override {}
   void scan_bucket(std::int32_t lane, Interval interval, UnixSeconds bucket) override {
-    io_.push_back([this, lane, interval, bucket] {
+    io_.emplace_back([this, lane, interval, bucket] {
       std::vector<CandleRow> rows;
       for (const auto& [key, candle] : store_.rows) {
         if (key.interval == interval && key.time == bucket &&

@@ -20,7 +20,7 @@ class WorkerThread {
   // The token says when to give up; wait on it with sleep().
   using Task = std::function<void(const std::stop_token& stop)>;
 
-  explicit WorkerThread(std::string name);
+  explicit WorkerThread(const std::string& name);
   ~WorkerThread();
   WorkerThread(const WorkerThread&) = delete;
   WorkerThread& operator=(const WorkerThread&) = delete;

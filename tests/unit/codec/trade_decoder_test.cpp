@@ -163,34 +163,9 @@ TEST(TradeDecoderTest, BrokenStructureIsDeadWhole) {
 }
 
 TEST(TradeDecoderTest, MalformedScalarsBreakNothingWhereTheyAreNotUsed) {
-  for (const char* raw : {"NaN",
-                          "1.2.3",
-                          "nul",
-                          "01",
-                          "-",
-                          "+",
-                          "tru",
-                          "Infinity",
-                          "0x1F",
-                          "1e",
-                          ".",
-                          "'a'",
-                          "a'b",
-                          "\xC3\xA9",
-                          "#",
-                          "/**/",
-                          "1\x01",
-                          "\x0C",
-                          "\x1A",
-                          "1\x0C",
-                          "1\x0C"
-                          "2",
-                          "\x0C\x1A\x0C",
-                          "1\x1Ax",
-                          "\x7F",
-                          "{}",
-                          "[]",
-                          "null"}) {
+  for (const char* raw : {"NaN",  "1.2.3", "nul",  "01",           "-",        "+",    "tru",  "Infinity", "0x1F",
+                          "1e",   ".",     "'a'",  "a'b",          "\xC3\xA9", "#",    "/**/", "1\x01",    "\x0C",
+                          "\x1A", "1\x0C", "1\f2", "\x0C\x1A\x0C", "1\x1Ax",   "\x7F", "{}",   "[]",       "null"}) {
     EXPECT_EQ(Decoded(with_unused(raw)).summary(), "trade") << raw;
     // As an element it is one bad trade, and all of its bytes go to the dead letters.
     const Decoded element("[ " + std::string(raw) + " ," + kTrade + "]");

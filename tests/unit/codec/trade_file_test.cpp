@@ -34,7 +34,7 @@ class TradeFileTest : public testing::Test {
     return path(name);
   }
   std::string write_gz(const std::string& name, const std::string& content) const {
-    const gzFile file = gzopen(path(name).c_str(), "wb");
+    gzFile file = gzopen(path(name).c_str(), "wb");
     EXPECT_EQ(gzwrite(file, content.data(), static_cast<unsigned>(content.size())), static_cast<int>(content.size()));
     EXPECT_EQ(gzclose(file), Z_OK);
     return path(name);

@@ -68,7 +68,7 @@ class TradeText {
     std::string text = "{";
     for (const auto& [key, raw] : fields_) {
       if (text.size() > 1) text += ',';
-      text += "\"" + key + "\":" + raw;
+      text.append("\"").append(key).append("\":").append(raw);
     }
     return text + "}";
   }

@@ -33,7 +33,8 @@ TEST(SqlText, WritesDoublesWithAnExponentAndExactly) {
     sql.real(value);
     ASSERT_NE(sql.view().find('e'), std::string_view::npos) << sql.view();
     double back = 0;
-    std::from_chars(sql.view().data(), sql.view().data() + sql.size(), back);
+    const std::string_view text = sql.view();
+    std::from_chars(text.begin(), text.end(), back);
     ASSERT_EQ(std::bit_cast<std::uint64_t>(back), std::bit_cast<std::uint64_t>(value)) << sql.view();
   }
 }
