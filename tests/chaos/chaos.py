@@ -116,7 +116,7 @@ class Runner:
     def tend(self, now):
         if self.process is not None and not self.process.runs():
             status = self.process.process.returncode
-            if not self.meant_to_end or status not in (-signal.SIGKILL, 0, 1):
+            if not self.meant_to_end or status not in (-signal.SIGKILL, 0, 1, 128 + signal.SIGTERM):
                 self.conductor.unasked_end(self, status)
             self.process = None
             self.start_at = max(self.start_at, now)
@@ -420,10 +420,8 @@ class Conductor:
             self.start_feed()
 
     def inject(self):
-        names = [name for name, _, _ in self.FAULTS]
-        weights = [weight for _, weight, _ in self.FAULTS]
-        name = self.chance.choices(names, weights)[0]
-        action = next(action for candidate, _, action in self.FAULTS if candidate == name)
+        faults = [fault for fault in self.FAULTS if self.options.only in fault[0]]
+        name, _, action = self.chance.choices(faults, [weight for _, weight, _ in faults])[0]
         try:
             if action(self):
                 self.faults[name] += 1
@@ -571,9 +569,13 @@ def main():
     add("--speed", type=float, default=20, help="event time a second; default: %(default)s")
     add("--pairs", type=int, default=200)
     add("--pause", type=float, default=2.0, metavar="SECONDS", help="between faults, on average; default: %(default)s")
+    add("--only", default="", metavar="TEXT", help="only faults whose name holds it, for example 'klined: kill'")
     add("--stop-at-finding", action="store_true", help="end as soon as a klined ends by itself")
     add("--json", metavar="FILE", help="write the figures here too")
     options = parser.parse_args()
+    if not any(options.only in name for name, _, _ in Conductor.FAULTS):
+        parser.error(f"--only: no fault's name holds '{options.only}'; they are: "
+                     f"{', '.join(name for name, _, _ in Conductor.FAULTS)}")
     say(f"chaos with seed {options.seed}")
 
     def interrupt(*_):
