@@ -21,7 +21,7 @@ Config make_config(const Plan& plan) {
   config.group = "simulated";
   config.chains = {1, 56};
   config.intervals = {Interval::k1m, Interval::k15m, Interval::k1h};
-  if (random.chance(25)) config.intervals = {Interval::k1s, Interval::k5m, Interval::k1d};
+  if (random.chance(25)) config.intervals = {Interval::k1m, Interval::k5m, Interval::k1d};
   config.mysql.database = "klined";
   config.mysql.flush_rows = random.between(3, 60);
   config.mysql.catch_up_flush_rows = config.mysql.flush_rows * 4;
