@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <set>
 
 #include "checks.hpp"
 #include "mysql_client.hpp"
@@ -117,8 +118,9 @@ class World {
   std::vector<std::unique_ptr<Process>> processes_;  // the last one has claimed last, or is about to
   std::vector<Publication> wire_;                    // of dead processes, not yet arrived
   bool trimmed_too_far_ = false;
-  std::vector<std::int64_t> lows_;  // of the logs, before one was trimmed too far
-  bool stopped_cleanly_ = false;    // the last owner of all has, and nobody has claimed since
+  std::vector<std::int64_t> lows_;    // of the logs, before one was trimmed too far
+  std::set<int> failed_by_trimming_;  // processes that nobody has looked at yet
+  bool stopped_cleanly_ = false;      // the last owner of all has, and nobody has claimed since
   int lanes_ = plan_.lanes;
   int lives_ = 0;
   std::string problem_;
@@ -199,7 +201,7 @@ void World::accept_failure(const Process& process) {
   }
   if (says("were deleted unread") || says("the dedupe window begins at") || says("was trimmed")) {
     if (trimmed_too_far_) return restore_logs();
-    if (!is_newest) return;
+    if (!is_newest || failed_by_trimming_.contains(process.number())) return;
   }
   must("a process failed: " + error.message);
 }
@@ -237,6 +239,9 @@ void World::trim() {
 
 void World::restore_logs() {
   if (!trimmed_too_far_) return;
+  for (const auto& process : processes_) {
+    if (process->error()) failed_by_trimming_.insert(process->number());
+  }
   for (std::size_t log = 0; log < lows_.size(); ++log) topics_.trim(log, lows_[log]);
   lows_.clear();
   trimmed_too_far_ = false;
