@@ -270,6 +270,10 @@ Database::Answer Database::run_select(Session& session, const Select& select) {
     });
   }
   if (select.limit && found.size() > *select.limit) found.resize(*select.limit);
+  if (select.list.front().kind == Expr::Kind::kCount) {
+    answer.rows.push_back({std::to_string(found.size())});
+    return answer;
+  }
   std::vector<Expr> list = select.list;
   for (Expr& e : list) resolve(e, table);
   for (const Table::Row* row : found) {

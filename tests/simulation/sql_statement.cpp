@@ -263,7 +263,7 @@ class Parser {
     if (take(".")) e.text = word();
     if (!take("(")) return e;
     const bool is_values = e.text == "VALUES";
-    e.kind = is_values ? Expr::Kind::kValues : Expr::Kind::kLiteral;
+    e.kind = is_values ? Expr::Kind::kValues : e.text == "COUNT" ? Expr::Kind::kCount : Expr::Kind::kLiteral;
     if (is("*") || type_ == Type::kWord) e.text = token_;
     if (!is_values) e.text = "0";  // UNIX_TIMESTAMP() of what the simulation does not keep
     while (!take(")")) advance();

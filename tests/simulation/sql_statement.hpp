@@ -11,7 +11,20 @@
 namespace klined::simulation {
 
 struct Expr {
-  enum class Kind { kLiteral, kColumn, kValues, kAnd, kOr, kEqual, kLess, kGreater, kLessEqual, kGreaterEqual, kCase };
+  enum class Kind {
+    kLiteral,
+    kColumn,
+    kValues,
+    kCount,
+    kAnd,
+    kOr,
+    kEqual,
+    kLess,
+    kGreater,
+    kLessEqual,
+    kGreaterEqual,
+    kCase
+  };
   Kind kind = Kind::kLiteral;
   std::string text;        // the literal's value, or the column's name
   bool is_text = false;    // a literal in quotes
