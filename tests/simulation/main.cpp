@@ -1,9 +1,14 @@
 // klined_simulation: runs worlds by seed, and replays one exactly.
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <atomic>
 #include <csignal>
 #include <fstream>
+#include <functional>
+#include <new>
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -18,6 +23,7 @@ struct Options {
   std::optional<std::uint64_t> seed;
   std::uint64_t start_seed = 1;
   std::int64_t runs = 1;
+  int jobs = 1;
   std::string faults = "all";
   std::string seeds_file;
   std::optional<int> messages, crashes, lanes, partitions, fault_percent, faults_max;
@@ -137,36 +143,89 @@ std::vector<std::uint64_t> read_seeds(const std::string& file) {
   return seeds;
 }
 
+// What the processes of --jobs tell one another.
+struct Shared {
+  std::atomic<std::int64_t> runs, steps, faults, lives, commits;
+  std::atomic<bool> failed;
+};
+static_assert(std::atomic<std::int64_t>::is_always_lock_free);
+
+// The runs of one process: every `jobs`-th seed.
+int work(const Options& options, int job, Shared& shared) {
+  const std::uint64_t end = options.start_seed + static_cast<std::uint64_t>(options.runs);
+  for (std::uint64_t seed = options.start_seed + static_cast<std::uint64_t>(job); seed < end;
+       seed += static_cast<std::uint64_t>(options.jobs)) {
+    if (shared.failed) return 0;
+    Totals totals;
+    const bool good = run_one(options, seed, totals);
+    shared.runs += totals.runs;
+    shared.steps += totals.steps;
+    shared.faults += totals.faults;
+    shared.lives += totals.lives;
+    shared.commits += totals.commits;
+    if (good) continue;
+    shared.failed = true;
+    return 1;
+  }
+  return 0;
+}
+
+// Waits for the processes, and shows how far they are.
+bool wait_for(int jobs, const Options& options, const Shared& shared, const std::function<double()>& seconds) {
+  const bool terminal = isatty(STDOUT_FILENO) != 0;
+  bool good = true;
+  while (jobs > 0) {
+    int status = 0;
+    if (waitpid(-1, &status, WNOHANG) > 0) {
+      --jobs;
+      good = good && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+      continue;
+    }
+    usleep(50'000);
+    if (!terminal || shared.failed) continue;
+    fmt::print("\r\033[K{} of {} runs, {:.0f} a second", shared.runs.load(), options.runs,
+               static_cast<double>(shared.runs.load()) / seconds());
+    std::fflush(stdout);
+  }
+  if (terminal) fmt::print("\r\033[K");
+  return good;
+}
+
 int main_of(const Options& options) {
   const auto begin = std::chrono::steady_clock::now();
   const auto seconds = [begin] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   };
-  const bool terminal = isatty(STDOUT_FILENO) != 0;
   Totals totals;
   if (!options.seeds_file.empty()) {
     for (const std::uint64_t seed : read_seeds(options.seeds_file)) {
       if (!run_one(options, seed, totals)) return 1;
     }
   }
-  if (options.seed) return run_one(options, *options.seed, totals) ? 0 : 1;
-  const std::uint64_t end = options.start_seed + static_cast<std::uint64_t>(options.runs);
-  for (std::uint64_t seed = options.start_seed; seed < end; ++seed) {
-    if (!run_one(options, seed, totals)) {
-      fmt::print("failed after {} runs\n", totals.runs);
-      return 1;
-    }
-    if (terminal && totals.runs % 64 == 0) {
-      fmt::print("\r\033[K{} of {} runs, {:.0f} a second", totals.runs, options.runs,
-                 static_cast<double>(totals.runs) / seconds());
-      std::fflush(stdout);
-    }
+  if (options.seed) {
+    if (!run_one(options, *options.seed, totals)) return 1;
+    fmt::print("seed {}: all right ({} steps, {} processes, {} faults, {} commits)\n", *options.seed, totals.steps,
+               totals.lives, totals.faults, totals.commits);
+    return 0;
   }
-  fmt::print(
-      "{}{} runs from seed {}: all right ({} steps, {} processes, {} faults, {} commits; {:.0f} s, {:.0f} runs/s)\n",
-      terminal ? "\r\033[K" : "", totals.runs, options.start_seed, totals.steps, totals.lives, totals.faults,
-      totals.commits, seconds(), static_cast<double>(totals.runs) / seconds());
-  return 0;
+  void* const memory = mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) throw std::runtime_error("no memory to share");
+  Shared& shared = *new (memory) Shared();
+  for (int job = 0; job < options.jobs; ++job) {
+    std::fflush(stdout);
+    const pid_t child = fork();
+    if (child < 0) throw std::runtime_error("cannot start another process");
+    if (child > 0) continue;
+    const int status = work(options, job, shared);
+    std::fflush(stdout);
+    _exit(status);
+  }
+  const bool good = wait_for(options.jobs, options, shared, seconds);
+  fmt::print("{} runs from seed {}: {} ({} steps, {} processes, {} faults, {} commits; {:.0f} s, {:.0f} runs/s)\n",
+             shared.runs.load(), options.start_seed, good ? "all right" : "FAILED", shared.steps.load(),
+             shared.lives.load(), shared.faults.load(), shared.commits.load(), seconds(),
+             static_cast<double>(shared.runs.load()) / seconds());
+  return good ? 0 : 1;
 }
 
 }  // namespace
@@ -180,6 +239,7 @@ int main(int argc, char** argv) {
   app.add_option("--seed", options.seed, "one run, and all that happened in it where it fails");
   app.add_option("--runs", options.runs, "how many runs, of one seed after the other");
   app.add_option("--start-seed", options.start_seed, "the first run's seed");
+  app.add_option("--jobs", options.jobs, "so many processes share the runs")->check(CLI::Range(1, 256));
   app.add_option("--seeds", options.seeds_file, "a file of seeds to run before, one a line");
   app.add_option("--faults", options.faults,
                  "which there may be: all, none, or of mysql,kafka,crash,zombie,stop,trim,partitions");
