@@ -261,14 +261,15 @@ Database::Answer Database::run_select(Session& session, const Select& select) {
       if (!where || holds(*where, row)) found.push_back(&row);
     }
   }
-  for (auto by = select.order.rbegin(); by != select.order.rend(); ++by) {
-    const std::size_t column = table.column(by->first);
-    const bool descending = by->second;
-    std::ranges::stable_sort(found, [&table, column, descending](const Table::Row* a, const Table::Row* b) {
-      const int order = compare((*a)[column], (*b)[column], table.is_text[column]);
-      return descending ? order > 0 : order < 0;
+  if (!select.order.empty())
+    std::ranges::sort(found, [&table, &select](const Table::Row* a, const Table::Row* b) {
+      for (const auto& [name, descending] : select.order) {
+        const std::size_t column = table.column(name);
+        const int order = compare((*a)[column], (*b)[column], table.is_text[column]);
+        if (order != 0) return descending ? order > 0 : order < 0;
+      }
+      return false;
     });
-  }
   if (select.limit && found.size() > *select.limit) found.resize(*select.limit);
   if (select.list.front().kind == Expr::Kind::kCount) {
     answer.rows.push_back({std::to_string(found.size())});
