@@ -1,5 +1,6 @@
 // klined_simulation: runs worlds by seed, and replays one exactly.
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -216,6 +217,7 @@ int main_of(const Options& options) {
     const pid_t child = fork();
     if (child < 0) throw std::runtime_error("cannot start another process");
     if (child > 0) continue;
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
     const int status = work(options, job, shared);
     std::fflush(stdout);
     _exit(status);
