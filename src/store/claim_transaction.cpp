@@ -189,12 +189,17 @@ Result<std::map<ClaimTransaction::Partition, std::vector<LaneOffset>>> ClaimTran
   sql_ << ") FOR UPDATE";
   Result<SqlRows> rows = connection_.query(sql_.view(), "read the stored offsets");
   if (!rows) return std::unexpected(rows.error());
-  bool first = true;
+  struct Lane {
+    UnixSeconds max_block_time = -1;
+    UnixSeconds closed_until = -1;
+  };
+  std::map<std::int32_t, Lane> lanes;
   while (rows->next()) {
     LaneOffset offset = read_offset(*rows);
-    max_block_time_ = std::max(max_block_time_, offset.max_block_time);
-    closed_until_ = first ? offset.closed_until : std::min(closed_until_, offset.closed_until);
-    first = false;
+    // What a lane says holds for all of its partitions: a row that is younger than the lane's last commit says nothing.
+    Lane& lane = lanes[offset.lane];
+    lane.max_block_time = std::max(lane.max_block_time, offset.max_block_time);
+    lane.closed_until = std::max(lane.closed_until, offset.closed_until);
     stored[{offset.topic, offset.partition}].push_back(std::move(offset));
   }
   if (!rows->good()) {
@@ -202,6 +207,11 @@ Result<std::map<ClaimTransaction::Partition, std::vector<LaneOffset>>> ClaimTran
         fmt::format("mysql: column {} of {}.stream_offset holds a value that klined has not written: restore the row, "
                     "or {}",
                     rows->which_bad(), database(), kReset));
+  }
+  for (const auto& [number, lane] : lanes) {
+    if (lane.max_block_time < 0) continue;  // it has no candle: nothing to close
+    closed_until_ = max_block_time_ < 0 ? lane.closed_until : std::min(closed_until_, lane.closed_until);
+    max_block_time_ = std::max(max_block_time_, lane.max_block_time);
   }
   return stored;
 }

@@ -47,8 +47,9 @@ struct Job::Session {
   std::unique_ptr<KafkaSource> source;
   std::vector<TopicPartition> partitions;
   Claim claim;
-  std::vector<Assignment> assignments;
-  std::unique_ptr<MySqlRows> rows;  // what the cache is repaired from
+  std::vector<Placement> placements;
+  std::vector<Assignment> assignments;  // of the placements
+  std::unique_ptr<MySqlRows> rows;      // what the cache is repaired from
   std::unique_ptr<RedisCache> cache;
   std::unique_ptr<Pipeline> pipeline;
   std::unique_ptr<KafkaPublisher> publisher;
@@ -190,10 +191,10 @@ Result<Job::SessionEnd> Job::run_session() {
       persist("claiming the partitions", [&] { return claim(*session.source, *new_store(), session.partitions); });
   if (!claimed) return std::unexpected(claimed.error());
   session.claim = std::move(*claimed);
-  auto assignments = persist("comparing the stored offsets with the log",
-                             [&] { return place_readers(*session.source, session.claim, session.partitions); });
-  if (!assignments) return std::unexpected(assignments.error());
-  session.assignments = std::move(*assignments);
+  auto placements = persist("comparing the stored offsets with the log",
+                            [&] { return place_readers(*session.source, session.claim, session.partitions); });
+  if (!placements) return std::unexpected(placements.error());
+  session.placements = std::move(*placements);
 
   const auto new_reader = [this] { return std::make_unique<CandleReader>(mysql_options(config_)); };
   if (config_.redis) {
@@ -218,27 +219,20 @@ Result<Job::SessionEnd> Job::run_session() {
   return stream(session);
 }
 
-// Where partitions without rows begin. A partition that joins a topic whose other partitions have rows begins at its
-// beginning, whatever `start` says: all that it holds came after the topic was taken on.
 Result<std::vector<PartitionStart>> Job::starts_of(KafkaSource& source, const std::vector<LaneOffset>& stored,
                                                    const std::vector<TopicPartition>& partitions) {
   std::vector<PartitionStart> starts;
   for (const TopicPartition& partition : partitions) {
     PartitionStart start{partition.topic, partition.partition, 0};
-    const auto is_row = [&partition](const LaneOffset& row) {
-      return row.topic == partition.topic && row.partition == partition.partition;
-    };
-    if (std::ranges::none_of(stored, is_row)) {
-      const bool joins = std::ranges::find(stored, partition.topic, &LaneOffset::topic) != stored.end();
+    const BeginAt begin = begin_of(partition, stored, config_.input.start);
+    if (begin == BeginAt::kLow || begin == BeginAt::kHigh) {
       const Result<OffsetRange> range = source.range_of(partition, kKafkaTimeout);
       if (!range) return std::unexpected(range.error());
-      start.offset = range->low;
-      if (!joins && config_.input.start.kind == StartAt::Kind::kLatest) start.offset = range->high;
-      if (!joins && config_.input.start.kind == StartAt::Kind::kTime) {
-        const Result<std::int64_t> at = source.offset_at(partition, config_.input.start.time, kKafkaTimeout);
-        if (!at) return std::unexpected(at.error());
-        start.offset = *at;
-      }
+      start.offset = begin == BeginAt::kLow ? range->low : range->high;
+    } else if (begin == BeginAt::kTime) {
+      const Result<std::int64_t> at = source.offset_at(partition, config_.input.start.time, kKafkaTimeout);
+      if (!at) return std::unexpected(at.error());
+      start.offset = *at;
     }
     starts.push_back(start);
   }
@@ -263,62 +257,29 @@ Result<Claim> Job::claim(KafkaSource& source, CandleStore& store, const std::vec
   return store.claim(request);
 }
 
-// Each partition is read from where the earliest dedupe window of its lanes began.
-Result<std::vector<Assignment>> Job::place_readers(KafkaSource& source, const Claim& claim,
-                                                   const std::vector<TopicPartition>& partitions) {
-  std::vector<Assignment> assignments;
+Result<std::vector<Placement>> Job::place_readers(KafkaSource& source, const Claim& claim,
+                                                  const std::vector<TopicPartition>& partitions) {
+  std::vector<Placement> placements;
   for (const TopicPartition& partition : partitions) {
     const Result<OffsetRange> range = source.range_of(partition, kKafkaTimeout);
     if (!range) return std::unexpected(range.error());
-    std::int64_t next_first = range->high;
-    std::int64_t next_last = 0;
-    std::int64_t window = std::numeric_limits<std::int64_t>::max();
-    for (const LaneOffset& row : claim.offsets) {
-      if (row.topic != partition.topic || row.partition != partition.partition) continue;
-      next_first = std::min(next_first, row.next_offset);
-      next_last = std::max(next_last, row.next_offset);
-      window = std::min(window, row.window_offset);
-    }
-    const std::string log = fmt::format("{} partition {}", partition.topic, partition.partition);
-    if (next_last > range->high) {
-      return fatal(
-          fmt::format("{} ends at offset {}, but {} is stored: the topic was made anew, or it is another cluster. "
-                      "Point the job at the right cluster, or start over with `klined reset`",
-                      log, range->high, next_last));
-    }
-    if (next_first < range->low) {
-      return fatal(
-          fmt::format("{} begins at offset {}, but the stored candles end at {}: the {} messages between were deleted "
-                      "unread. Restore them, or start over with `klined reset`",
-                      log, range->low, next_first, range->low - next_first));
-    }
-    if (window < range->low && !config_.input.allow_dedupe_gap) {
-      return fatal(fmt::format(
-          "{} begins at offset {}, but the dedupe window begins at {}: trades sent again from there could not "
-          "be told. Set input.allow_dedupe_gap: true to go on all the same",
-          log, range->low, window));
-    }
-    const auto topic = std::ranges::find(claim.topics, partition.topic);
-    const LogId id(static_cast<std::uint32_t>(topic - claim.topics.begin()),
-                   static_cast<std::uint32_t>(partition.partition));
-    assignments.push_back({partition, id, std::max(window, range->low)});
-    spdlog::info("{}: stored up to offset {}, reading from {} (log {}..{})", log, next_first, assignments.back().offset,
-                 range->low, range->high);
+    Result<Placement> placement = place_reader(claim, partition, *range, config_.input.allow_dedupe_gap);
+    if (!placement) return std::unexpected(placement.error());
+    spdlog::info("{} partition {}: stored up to offset {}, reading from {} (log {}..{})", partition.topic,
+                 partition.partition, placement->stored_offset, placement->assignment.offset, range->low, range->high);
+    placements.push_back(std::move(*placement));
   }
-  return assignments;
+  return placements;
 }
 
 // ---- a session's life ----------------------------------------------------------------------------------------------
 
 Result<Job::SessionEnd> Job::stream(Session& session) {
-  for (const Assignment& a : session.assignments) {
-    const LaneOffset* earliest = nullptr;
-    for (const LaneOffset& row : session.claim.offsets) {
-      if (row.topic != a.partition.topic || row.partition != a.partition.partition) continue;
-      if (earliest == nullptr || row.window_offset < earliest->window_offset) earliest = &row;
-    }
-    session.pipeline->assign(a.log, a.offset, earliest->window_clocks);
+  for (const Placement& placement : session.placements) {
+    const Assignment& a = placement.assignment;
+    session.pipeline->assign(a.log, a.offset, placement.clocks);
     session.next_offsets[a.log] = a.offset;
+    session.assignments.push_back(a);
   }
   if (Status status = session.source->assign(session.assignments); !status) return std::unexpected(status.error());
   session.lock_keeper = std::make_unique<WorkerThread>("lock");

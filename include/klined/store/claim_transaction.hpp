@@ -47,7 +47,7 @@ class ClaimTransaction {
   SqlText sql_;
   TopicNumbers topics_;
   UnixSeconds max_block_time_ = -1;  // of all stored rows of the claimed partitions
-  UnixSeconds closed_until_ = -1;    // the smallest of the same
+  UnixSeconds closed_until_ = -1;    // the smallest of the lanes that have candles
   std::vector<LaneOffset> offsets_;
 };
 

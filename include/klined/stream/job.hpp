@@ -11,6 +11,7 @@
 #include "klined/store/group_lock.hpp"
 #include "klined/stream/config.hpp"
 #include "klined/stream/pipeline.hpp"
+#include "klined/stream/placement.hpp"
 
 namespace klined {
 
@@ -40,8 +41,8 @@ class Job {
   Result<bool> wait_for_lock();
   Result<SessionEnd> run_session();
   Result<Claim> claim(KafkaSource& source, CandleStore& store, const std::vector<TopicPartition>& partitions);
-  Result<std::vector<Assignment>> place_readers(KafkaSource& source, const Claim& claim,
-                                                const std::vector<TopicPartition>& partitions);
+  Result<std::vector<Placement>> place_readers(KafkaSource& source, const Claim& claim,
+                                               const std::vector<TopicPartition>& partitions);
   Result<std::vector<PartitionStart>> starts_of(KafkaSource& source, const std::vector<LaneOffset>& stored,
                                                 const std::vector<TopicPartition>& partitions);
   Result<SessionEnd> stream(Session& session);
