@@ -140,6 +140,7 @@ Status MySqlCandleStore::commit(const LaneCommit& commit) {
   KLINED_ASSERT(!commit.offsets.empty(), "a commit without offsets would not be fenced");
   if (auto begun = connection_.begin("begin a commit"); !begun) return begun;
   Status done = advance_offsets(commit, *terms);
+  if (done) done = register_pairs(commit.pairs, terms->topics);
   if (done) done = upsert_rows(commit.rows, terms->topics);
   if (!done) {
     connection_.rollback();
@@ -171,6 +172,56 @@ Status MySqlCandleStore::advance_offsets(const LaneCommit& commit, const StoreCl
   const Result<std::uint64_t> matched = connection_.execute(sql_.view(), "move the stored offsets");
   if (!matched) return std::unexpected(matched.error());
   if (*matched != commit.offsets.size()) return std::unexpected(fenced(commit, terms));
+  return {};
+}
+
+// Whoever writes a pair first decides its partition; another's insert waits for that transaction, and does nothing.
+Status MySqlCandleStore::register_pairs(const std::vector<PairPlace>& pairs, const TopicNumbers& topics) {
+  std::vector<PairPlace> sorted = pairs;
+  std::ranges::sort(sorted);
+  for (std::size_t begin = 0; begin < sorted.size(); begin += kKeysPerStatement) {
+    const std::span some(sorted.data() + begin, std::min(kKeysPerStatement, sorted.size() - begin));
+    sql_.clear();
+    sql_ << "INSERT IGNORE INTO stream_pair (chain_id,pair_address,topic_id,partition_id) VALUES ";
+    for (const PairPlace& place : some) {
+      sql_ << (&place == &some.front() ? "(" : ",(");
+      sql_.integer(place.chain) << ',';
+      sql_.quoted(place.pair) << ',';
+      sql_.integer(topics.number_of(place.topic)) << ',';
+      sql_.integer(place.partition) << ')';
+    }
+    const Result<std::uint64_t> made = connection_.execute(sql_.view(), "write the pairs' partitions");
+    if (!made) return std::unexpected(made.error());
+    if (*made == some.size()) continue;
+    if (auto done = check_pairs(some, topics); !done) return done;
+  }
+  return {};
+}
+
+// Reads with a lock: a snapshot may be older than the row that was in the insert's way.
+Status MySqlCandleStore::check_pairs(std::span<const PairPlace> pairs, const TopicNumbers& topics) {
+  sql_.clear();
+  sql_ << "SELECT k.chain_id,k.pair_address,k.topic_id,k.partition_id FROM (";
+  for (const PairPlace& place : pairs) {
+    sql_ << (&place == &pairs.front() ? "SELECT " : " UNION ALL SELECT ");
+    sql_.integer(place.chain) << " AS chain_id,_ascii";
+    sql_.quoted(place.pair) << " COLLATE ascii_bin AS pair_address";
+  }
+  sql_ << ") AS wanted STRAIGHT_JOIN stream_pair AS k ON k.chain_id=wanted.chain_id AND "
+          "k.pair_address=wanted.pair_address LOCK IN SHARE MODE";
+  Result<SqlRows> rows = connection_.query(sql_.view(), "read the pairs' partitions");
+  if (!rows) return std::unexpected(rows.error());
+  while (rows->next()) {
+    const auto topic = static_cast<std::int32_t>(rows->integer(2));
+    const auto partition = static_cast<std::int32_t>(rows->integer(3));
+    const auto seen = std::ranges::find_if(pairs, [&rows](const PairPlace& place) {
+      return place.chain == rows->integer(0) && place.pair == rows->text(1);
+    });
+    if (seen == pairs.end() || (topics.number_of(seen->topic) == topic && seen->partition == partition)) continue;
+    const auto rank = topics.rank_of(topic);
+    return std::unexpected(
+        misplaced_pair(*seen, rank ? topics.names()[*rank] : fmt::format("topic number {}", topic), partition));
+  }
   return {};
 }
 

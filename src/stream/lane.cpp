@@ -35,9 +35,11 @@ Lane::Lane(LaneOptions options, const std::vector<LaneOffset>& offsets, LaneHost
       book_({.intervals = options_.intervals,
              .stored_until =
                  offsets.empty() ? -1 : std::ranges::max(offsets, {}, &LaneOffset::max_block_time).max_block_time,
-             .close_grace = options_.close_grace}),
+             .close_grace = options_.close_grace,
+             .pair_topics = options_.pair_has_one_partition ? options_.topics : std::vector<std::string>()}),
       outbox_(publisher, options_.lane) {
-  UnixSeconds closed_until = -1;
+  // Partitions may come from different processes, which closed up to different times.
+  std::optional<UnixSeconds> closed_by_all;
   for (const LaneOffset& row : offsets) {
     KLINED_ASSERT(row.lane == options_.lane, "a lane gets its own rows");
     const auto topic = std::ranges::find(options_.topics, row.topic);
@@ -49,8 +51,9 @@ Lane::Lane(LaneOptions options, const std::vector<LaneOffset>& offsets, LaneHost
         Partition{
             row.topic, row.next_offset, row.next_offset, {row.next_offset, row.window_offset, row.window_clocks}, {}});
     max_block_time_ = std::max(max_block_time_, row.max_block_time);
-    closed_until = std::max(closed_until, row.closed_until);
+    if (row.max_block_time >= 0) closed_by_all = std::min(closed_by_all.value_or(row.closed_until), row.closed_until);
   }
+  const UnixSeconds closed_until = closed_by_all.value_or(-1);
   for (const ChainId chain : options_.chains) {
     topics_of_chains_[chain] = fmt::format("klines-{}-{}", chain, options_.env);
     if (max_block_time_ < 0) continue;  // nothing stored: nothing that an earlier process left open
@@ -127,7 +130,7 @@ void Lane::apply_part(const DecodedBatch::Part& part) {
     if (outcome == Outcome::kApplied) {
       max_block_time_ = std::max(max_block_time_, trade.position.block_time);
       if (oldest_unstored_ == 0 || trade.create_time < oldest_unstored_) oldest_unstored_ = trade.create_time;
-      if (!check(book_.add(trade))) return;
+      if (!check(book_.add(trade, message.log))) return;
     } else if (outcome == Outcome::kLate) {
       dead_letter(message, trade.bytes, outcome, fmt::format("block_time is {} s behind the partition's clock", behind),
                   trade.position.index);
@@ -315,6 +318,7 @@ void Lane::take_snapshot() {
   snapshot_ = std::make_shared<LaneCommit>();
   snapshot_->lane = options_.lane;
   snapshot_->rows = book_.take_dirty(++snapshot_number_);
+  snapshot_->pairs = book_.take_new_places();
   for (const auto& [log, partition] : partitions_) {
     snapshot_->offsets.push_back({partition.expected,
                                   {.topic = partition.topic,

@@ -37,6 +37,7 @@ LaneOptions lane_options(const Config& config, const Claim& claim, std::int32_t 
   options.intervals = config.intervals;
   options.chains = config.chains;
   options.topics = claim.topics;
+  options.pair_has_one_partition = is_shared(config);
   options.dedupe_window = config.input.dedupe_window.count();
   options.max_lateness = config.input.max_lateness.count();
   options.close_grace = config.engine.close_grace.count();

@@ -25,7 +25,8 @@ struct LaneOptions {
   std::int32_t lanes = 1;
   std::vector<Interval> intervals;
   std::vector<ChainId> chains;
-  std::vector<std::string> topics;  // by LogId's rank
+  std::vector<std::string> topics;      // by LogId's rank
+  bool pair_has_one_partition = false;  // refuse a pair that is on two
   UnixSeconds dedupe_window = 600;
   UnixSeconds max_lateness = 7 * 86400;
   UnixSeconds close_grace = 2;

@@ -26,7 +26,7 @@ Trade trade_at(UnixSeconds time, double price, std::string_view pair = "p") {
 CandleBook::Options fresh(std::vector<Interval> intervals) { return {.intervals = std::move(intervals)}; }
 
 void take(CandleBook& book, std::initializer_list<Trade> trades) {
-  for (const Trade& trade : trades) ASSERT_TRUE(book.add(trade));
+  for (const Trade& trade : trades) ASSERT_TRUE(book.add(trade, trade.position.log));
   ASSERT_TRUE(book.end_batch());
 }
 
@@ -139,7 +139,7 @@ TEST(CandleBook, ASumThatDoesNotFitStopsTheJobAndNamesTheCandle) {
   for (int batch = 0; batch < 2; ++batch) {
     Trade trade = trade_at(kNoon, 1, "TheBigPair");
     trade.volume_token = Decimal::from_units(Decimal::kLimit / 10 * 6);
-    ASSERT_TRUE(book.add(trade));
+    ASSERT_TRUE(book.add(trade, trade.position.log));
     const Status status = book.end_batch();
     ASSERT_EQ(status.has_value(), batch == 0);
     if (!status) {
