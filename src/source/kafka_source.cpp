@@ -14,6 +14,7 @@
 
 #include "klined/base/assertion.hpp"
 #include "klined/base/kafka_client.hpp"
+#include "klined/source/record_headers.hpp"
 
 namespace klined {
 
@@ -89,8 +90,12 @@ bool is_missing(rd_kafka_resp_err_t code) {
 
 // An assigned partition and how far it was read.
 struct Reading {
-  Reading(TopicPartition which, LogId id, std::int64_t offset)
-      : partition(std::move(which)), log(id), position(offset) {}
+  explicit Reading(const Assignment& assignment)
+      : partition(assignment.partition),
+        log(assignment.log),
+        origin_topic(assignment.origin_topic),
+        origin_rank(assignment.origin_rank),
+        position(assignment.offset) {}
   ~Reading() { drop_stash(); }
   Reading(Reading&&) = default;
   Reading& operator=(Reading&&) = delete;
@@ -103,6 +108,9 @@ struct Reading {
 
   TopicPartition partition;
   LogId log;
+  std::string origin_topic;
+  std::uint32_t origin_rank = 0;
+  std::int64_t end = -1;      // as of the last time that it was reached
   std::int64_t position = 0;  // of the next record that librdkafka gives; earlier ones are dropped
   bool at_end = false;
   bool paused = false;
@@ -127,6 +135,7 @@ struct MessageBatch::Buffers {
 
   std::shared_ptr<KafkaClient> client;  // must outlive its records
   std::vector<rd_kafka_message_t*> records;
+  std::deque<Origin> origins;  // of those records that have one
 };
 
 struct KafkaSource::State {
@@ -140,6 +149,7 @@ struct KafkaSource::State {
   void take(rd_kafka_message_t* record, MessageBatch& batch);
   // What came while a partition was paused, once it is no more.
   void take_stashes(MessageBatch& batch, std::size_t max_messages, std::size_t max_bytes);
+  void append(MessageBatch& batch, const Reading& reading, rd_kafka_message_t* record);
   void take_error(const rd_kafka_message_t& record);
   // Errors that librdkafka does not tell with a partition; on any thread.
   void take_client_error(rd_kafka_resp_err_t code, const char* text);
@@ -307,7 +317,7 @@ Status KafkaSource::assign(const std::vector<Assignment>& assignments) {
   state_->readings.clear();
   for (const Assignment& assignment : assignments) {
     KLINED_ASSERT(assignment.offset >= 0, "reading starts at a number");
-    state_->readings.emplace_back(assignment.partition, assignment.log, assignment.offset);
+    state_->readings.emplace_back(assignment);
   }
   state_->failure.reset();
   state_->doubts = false;
@@ -349,6 +359,7 @@ Result<MessageBatch> KafkaSource::poll(Milliseconds timeout, std::size_t max_mes
   {
     const std::scoped_lock lock(state.mutex);
     state.take_stashes(batch, max_messages, max_bytes);
+    if (state.failure) return std::unexpected(*state.failure);
   }
   std::array<rd_kafka_message_t*, kChunk> chunk;
   // librdkafka waits its whole timeout to fill a chunk: wait for one record, then take what is there.
@@ -368,21 +379,25 @@ Result<MessageBatch> KafkaSource::poll(Milliseconds timeout, std::size_t max_mes
   return batch;
 }
 
-namespace {
-
-void append(MessageBatch& batch, std::vector<rd_kafka_message_t*>& records, const Reading& reading,
-            rd_kafka_message_t* record) {
+void KafkaSource::State::append(MessageBatch& batch, const Reading& reading, rd_kafka_message_t* record) {
+  Result<std::optional<Origin>> origin = read_origin(*record, reading.origin_topic, reading.origin_rank);
+  if (!origin) {
+    fail(fmt::format("topic {} partition {} offset {}: {}", reading.partition.topic, reading.partition.partition,
+                     record->offset, origin.error().message));
+    rd_kafka_message_destroy(record);
+    return;
+  }
+  const Origin* const kept = *origin ? &batch.buffers->origins.emplace_back(std::move(**origin)) : nullptr;
   rd_kafka_timestamp_type_t type = RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
   const std::int64_t timestamp = rd_kafka_message_timestamp(record, &type);
   batch.messages.push_back({.log = reading.log,
                             .offset = record->offset,
                             .timestamp = type == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE ? -1 : timestamp,
-                            .value = std::string_view(static_cast<const char*>(record->payload), record->len)});
+                            .value = std::string_view(static_cast<const char*>(record->payload), record->len),
+                            .origin = kept});
   batch.bytes += record->len;
-  records.push_back(record);
+  batch.buffers->records.push_back(record);
 }
-
-}  // namespace
 
 void KafkaSource::State::take_stashes(MessageBatch& batch, std::size_t max_messages, std::size_t max_bytes) {
   for (Reading& reading : readings) {
@@ -391,7 +406,7 @@ void KafkaSource::State::take_stashes(MessageBatch& batch, std::size_t max_messa
       rd_kafka_message_t* const record = reading.stash.front();
       reading.stash.pop_front();
       reading.stash_bytes -= record->len;
-      append(batch, batch.buffers->records, reading, record);
+      append(batch, reading, record);
     }
   }
 }
@@ -406,7 +421,7 @@ void KafkaSource::State::take(rd_kafka_message_t* record, MessageBatch& batch) {
   reading->position = record->offset + 1;
   reading->at_end = false;
   if (!reading->paused && reading->stash.empty()) {
-    append(batch, batch.buffers->records, *reading, record);
+    append(batch, *reading, record);
     return;
   }
   reading->stash.push_back(record);
@@ -451,7 +466,10 @@ void KafkaSource::State::take_error(const rd_kafka_message_t& record) {
     return;
   }
   switch (record.err) {
-    case RD_KAFKA_RESP_ERR__PARTITION_EOF: reading->at_end = true; return;
+    case RD_KAFKA_RESP_ERR__PARTITION_EOF:
+      reading->at_end = true;
+      reading->end = record.offset;
+      return;
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
     case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
       reading->doubt = record.err;
@@ -562,10 +580,13 @@ void KafkaSource::resume(LogId log) {
   rd_kafka_resume_partitions(state_->client->get(), list_of(reading->partition).get());
 }
 
-bool KafkaSource::at_end(LogId log) const {
+bool KafkaSource::at_end(LogId log) const { return end_of(log).has_value(); }
+
+std::optional<std::int64_t> KafkaSource::end_of(LogId log) const {
   const std::scoped_lock lock(state_->mutex);
   const Reading* const reading = state_->reading_of(log);
-  return reading != nullptr && reading->at_end && reading->stash.empty();
+  if (reading == nullptr || !reading->at_end || !reading->stash.empty()) return std::nullopt;
+  return reading->end;
 }
 
 std::int64_t KafkaSource::high_watermark(LogId log) const {

@@ -241,6 +241,7 @@ std::vector<LaneOffset> ClaimTransaction::begin_at(const PartitionStart& start) 
                     .next_offset = start.offset,
                     .window_offset = start.offset,
                     .window_clocks = {},
+                    .source_windows = {},
                     .max_block_time = max_block_time_,
                     .closed_until = closed_until_});
   }
@@ -314,7 +315,7 @@ Status ClaimTransaction::write_offsets(std::span<const LaneOffset> offsets, bool
       sql_.integer(offset.lane) << ',';
       sql_.integer(offset.next_offset) << ',';
       sql_.integer(offset.window_offset) << ',';
-      sql_.quoted(clocks_text(offset.window_clocks)) << ',';
+      sql_.quoted(windows_text(offset)) << ',';
       sql_.integer(offset.max_block_time) << ',';
       sql_.integer(offset.closed_until) << ')';
     }

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <tuple>
+#include <type_traits>
 
 #include "klined/base/assertion.hpp"
 #include "klined/store/candle_columns.hpp"
@@ -36,19 +38,21 @@ void append_partitions(SqlText& sql, const LaneCommit& commit, More more) {
 }
 
 // "column=CASE WHEN partition_id=0 AND topic='t' THEN … END", or the value alone where all partitions share it.
-template <typename Value>
-void append_case(SqlText& sql, const LaneCommit& commit, std::string_view column, Value LaneOffset::* member) {
-  const auto value = [&sql, member](const LaneCommit::Advance& advance) {
-    if constexpr (std::is_same_v<Value, ChainClocks>) {
-      sql.quoted(clocks_text(advance.to.*member));
+// `get` gives a LaneOffset's value: a number or a text.
+template <typename Get>
+void append_case(SqlText& sql, const LaneCommit& commit, std::string_view column, Get get) {
+  const auto value = [&sql, get](const LaneCommit::Advance& advance) {
+    if constexpr (std::is_same_v<std::invoke_result_t<Get, const LaneOffset&>, std::string>) {
+      sql.quoted(std::invoke(get, advance.to));
     } else {
-      sql.integer(advance.to.*member);
+      sql.integer(std::invoke(get, advance.to));
     }
   };
   const LaneCommit::Advance& first = commit.offsets.front();
   sql << column << '=';
-  if (std::ranges::all_of(commit.offsets,
-                          [&](const auto& advance) { return advance.to.*member == first.to.*member; })) {
+  if (std::ranges::all_of(commit.offsets, [&](const auto& advance) {
+        return std::invoke(get, advance.to) == std::invoke(get, first.to);
+      })) {
     value(first);
     return;
   }
@@ -155,7 +159,7 @@ Status MySqlCandleStore::advance_offsets(const LaneCommit& commit, const StoreCl
   sql_ << "UPDATE stream_offset FORCE INDEX (PRIMARY) SET ";
   append_case(sql_, commit, "window_offset", &LaneOffset::window_offset);
   sql_ << ',';
-  append_case(sql_, commit, "window_clocks", &LaneOffset::window_clocks);
+  append_case(sql_, commit, "window_clocks", windows_text);
   sql_ << ',';
   append_case(sql_, commit, "max_block_time", &LaneOffset::max_block_time);
   sql_ << ',';

@@ -1,7 +1,6 @@
 #include "klined/stream/job.hpp"
 
 #include <algorithm>
-#include <random>
 #include <set>
 
 #include <spdlog/spdlog.h>
@@ -128,7 +127,11 @@ Status Job::work() {
       end = stopping_ ? SessionEnd::kStopped : SessionEnd::kHandedOver;
     }
     metrics_.active.Set(0);
-    if (membership_) membership_->release();
+    if (membership_) {
+      // Whoever has them next tells of their lag.
+      for (const TopicPartition& p : share_) metrics_.partition_lag(p.topic, p.partition).Set(0);
+      membership_->release();
+    }
     if (!end) return std::unexpected(end.error());
     if (!goes_on(*end)) break;
   }
@@ -297,124 +300,12 @@ Result<Job::SessionEnd> Job::run_session() {
   return stream(session);
 }
 
-// Where partitions without rows begin. A partition that joins a topic whose other partitions have rows begins at its
-// beginning, whatever `start` says: all that it holds came after the topic was taken on.
-Result<std::vector<PartitionStart>> Job::starts_of(KafkaSource& source, const std::vector<LaneOffset>& stored,
-                                                   const std::vector<TopicPartition>& partitions) {
-  std::vector<PartitionStart> starts;
-  for (const TopicPartition& partition : partitions) {
-    PartitionStart start{partition.topic, partition.partition, 0};
-    const auto is_row = [&partition](const LaneOffset& row) {
-      return row.topic == partition.topic && row.partition == partition.partition;
-    };
-    if (std::ranges::none_of(stored, is_row)) {
-      const bool joins = std::ranges::find(stored, partition.topic, &LaneOffset::topic) != stored.end();
-      const Result<OffsetRange> range = source.range_of(partition, kKafkaTimeout);
-      if (!range) return std::unexpected(range.error());
-      start.offset = range->low;
-      if (!joins && config_.input.start.kind == StartAt::Kind::kLatest) start.offset = range->high;
-      if (!joins && config_.input.start.kind == StartAt::Kind::kTime) {
-        const Result<std::int64_t> at = source.offset_at(partition, config_.input.start.time, kKafkaTimeout);
-        if (!at) return std::unexpected(at.error());
-        start.offset = *at;
-      }
-    }
-    starts.push_back(start);
-  }
-  return starts;
-}
-
-Result<Claim> Job::claim(KafkaSource& source, CandleStore& store, const std::vector<TopicPartition>& partitions) {
-  CandleReader reader(mysql_options(config_));
-  const Result<std::vector<StoredLaneOffset>> rows = reader.offsets(config_.group);
-  if (!rows) return std::unexpected(rows.error());
-  std::vector<LaneOffset> stored;
-  for (const StoredLaneOffset& row : *rows) stored.push_back(row.offset);
-  Result<std::vector<PartitionStart>> starts = starts_of(source, stored, partitions);
-  if (!starts) return std::unexpected(starts.error());
-  ClaimRequest request;
-  request.group = config_.group;
-  std::random_device random;  // a new owner for each claim: fits a BIGINT, and is never 0
-  request.owner = ((static_cast<std::uint64_t>(random()) << 31U) ^ random()) | 1U;
-  request.lanes = config_.engine.lanes;
-  request.settings = settings_text(config_);
-  request.partitions = std::move(*starts);
-  if (Status status = add_others(source, stored, request); !status) return std::unexpected(status.error());
-  return store.claim(request);
-}
-
-// The partitions that other processes will claim, as far as they have no rows.
-Status Job::add_others(KafkaSource& source, const std::vector<LaneOffset>& stored, ClaimRequest& request) {
-  if (!membership_) return {};
-  Result<std::vector<TopicPartition>> others = source.partitions_of(config_.input.topics, kKafkaTimeout);
-  if (!others) return std::unexpected(others.error());
-  std::erase_if(*others, [&](const TopicPartition& partition) {
-    return std::ranges::find(share_, partition) != share_.end() ||
-           std::ranges::any_of(stored, [&partition](const LaneOffset& row) {
-             return row.topic == partition.topic && row.partition == partition.partition;
-           });
-  });
-  Result<std::vector<PartitionStart>> starts = starts_of(source, stored, *others);
-  if (!starts) return std::unexpected(starts.error());
-  request.others = std::move(*starts);
-  return {};
-}
-
-// Each partition is read from where the earliest dedupe window of its lanes began.
-Result<std::vector<Assignment>> Job::place_readers(KafkaSource& source, const Claim& claim,
-                                                   const std::vector<TopicPartition>& partitions) {
-  std::vector<Assignment> assignments;
-  for (const TopicPartition& partition : partitions) {
-    const Result<OffsetRange> range = source.range_of(partition, kKafkaTimeout);
-    if (!range) return std::unexpected(range.error());
-    std::int64_t next_first = range->high;
-    std::int64_t next_last = 0;
-    std::int64_t window = std::numeric_limits<std::int64_t>::max();
-    for (const LaneOffset& row : claim.offsets) {
-      if (row.topic != partition.topic || row.partition != partition.partition) continue;
-      next_first = std::min(next_first, row.next_offset);
-      next_last = std::max(next_last, row.next_offset);
-      window = std::min(window, row.window_offset);
-    }
-    const std::string log = fmt::format("{} partition {}", partition.topic, partition.partition);
-    if (next_last > range->high) {
-      return fatal(
-          fmt::format("{} ends at offset {}, but {} is stored: the topic was made anew, or it is another cluster. "
-                      "Point the job at the right cluster, or start over with `klined reset`",
-                      log, range->high, next_last));
-    }
-    if (next_first < range->low) {
-      return fatal(
-          fmt::format("{} begins at offset {}, but the stored candles end at {}: the {} messages between were deleted "
-                      "unread. Restore them, or start over with `klined reset`",
-                      log, range->low, next_first, range->low - next_first));
-    }
-    if (window < range->low && !config_.input.allow_dedupe_gap) {
-      return fatal(fmt::format(
-          "{} begins at offset {}, but the dedupe window begins at {}: trades sent again from there could not "
-          "be told. Set input.allow_dedupe_gap: true to go on all the same",
-          log, range->low, window));
-    }
-    const auto topic = std::ranges::find(claim.topics, partition.topic);
-    const LogId id(static_cast<std::uint32_t>(topic - claim.topics.begin()),
-                   static_cast<std::uint32_t>(partition.partition));
-    assignments.push_back({partition, id, std::max(window, range->low)});
-    spdlog::info("{}: stored up to offset {}, reading from {} (log {}..{})", log, next_first, assignments.back().offset,
-                 range->low, range->high);
-  }
-  return assignments;
-}
-
 // ---- a session's life ----------------------------------------------------------------------------------------------
 
 Result<Job::SessionEnd> Job::stream(Session& session) {
   for (const Assignment& a : session.assignments) {
-    const LaneOffset* earliest = nullptr;
-    for (const LaneOffset& row : session.claim.offsets) {
-      if (row.topic != a.partition.topic || row.partition != a.partition.partition) continue;
-      if (earliest == nullptr || row.window_offset < earliest->window_offset) earliest = &row;
-    }
-    session.pipeline->assign(a.log, a.offset, earliest->window_clocks);
+    const LaneOffset& earliest = earliest_row(session.claim, a.partition);
+    session.pipeline->assign(a.log, a.offset, earliest.window_clocks, earliest.source_windows);
     session.next_offsets[a.log] = a.offset;
   }
   if (Status status = session.source->assign(session.assignments); !status) return std::unexpected(status.error());
@@ -480,9 +371,14 @@ void Job::take_in(Session& session, MessageBatch batch) {
     }
     session.pipeline->ingest(std::move(batch));
   }
-  const bool at_end = session.paused.empty() &&
-                      std::ranges::all_of(session.assignments,
-                                          [&session](const Assignment& a) { return session.source->at_end(a.log); });
+  bool at_end = session.paused.empty();
+  for (const Assignment& a : session.assignments) {
+    const std::optional<std::int64_t> end = session.source->end_of(a.log);
+    if (!end) at_end = false;
+    if (!end || *end <= session.next_offsets[a.log]) continue;
+    session.next_offsets[a.log] = *end;
+    session.pipeline->note_end(a.log, *end);
+  }
   const Instant now = clock_.now();
   if (at_end) {
     session.drained_at = now;

@@ -10,6 +10,7 @@
 #include "kline.pb.h"
 #include "klined/base/assertion.hpp"
 #include "klined/codec/kline_encoder.hpp"
+#include "klined/stream/config.hpp"
 
 namespace klined {
 
@@ -46,10 +47,11 @@ Lane::Lane(LaneOptions options, const std::vector<LaneOffset>& offsets, LaneHost
     KLINED_ASSERT(topic != options_.topics.end(), "every claimed topic has a rank");
     const LogId log(static_cast<std::uint32_t>(topic - options_.topics.begin()),
                     static_cast<std::uint32_t>(row.partition));
-    partitions_.emplace(
-        log,
-        Partition{
-            row.topic, row.next_offset, row.next_offset, {row.next_offset, row.window_offset, row.window_clocks}, {}});
+    partitions_.emplace(log, Partition{row.topic,
+                                       row.next_offset,
+                                       row.next_offset,
+                                       {row.next_offset, row.window_offset, row.window_clocks, row.source_windows},
+                                       {}});
     max_block_time_ = std::max(max_block_time_, row.max_block_time);
     if (row.max_block_time >= 0) closed_by_all = std::min(closed_by_all.value_or(row.closed_until), row.closed_until);
   }
@@ -114,6 +116,8 @@ void Lane::apply_part(const DecodedBatch::Part& part) {
       dead_letter(message, bad.bytes, bad.outcome, bad.reason, bad.index);
     }
   }
+  KLINED_ASSERT(is_stored || !part.before_window, "a window begins with what is stored");
+  if (part.before_window) return;
   for (const std::uint32_t index : part.trades_of(options_.lane)) {
     const Trade& trade = part.decoded.trades[index];
     const UnixSeconds clock = clock_of(part.clocks, trade.chain).value();
@@ -121,7 +125,7 @@ void Lane::apply_part(const DecodedBatch::Part& part) {
     Outcome outcome = Outcome::kApplied;
     if (behind > options_.max_lateness) {
       outcome = Outcome::kLate;
-    } else if (partition.dedupe.try_emplace(trade.chain, options_.dedupe_window)
+    } else if (partition.dedupe.try_emplace({part.source, trade.chain}, options_.dedupe_window)
                    .first->second.seen(trade.identity, clock)) {
       outcome = Outcome::kDuplicate;
     }
@@ -140,16 +144,22 @@ void Lane::apply_part(const DecodedBatch::Part& part) {
 
 void Lane::dead_letter(const Message& message, std::string_view bytes, Outcome outcome, std::string_view reason,
                        std::optional<std::uint32_t> index) {
-  const std::string& topic = partitions_.at(message.log).topic;
+  // A record that stands for another message is as dead as that one: the same letter, whether divided by pair or not.
+  const Origin* const origin = message.origin;
+  const LogId log = origin != nullptr ? origin->log : message.log;
+  const std::int64_t offset = origin != nullptr ? origin->offset : message.offset;
+  const std::string& topic = options_.topics.at(log.topic_rank());
   Publication letter;
-  letter.topic = topic + options_.dead_letter_suffix;
-  letter.key = fmt::format("{}-{}", message.log.partition(), message.offset);
+  letter.topic = origin_topic(topic).value_or(topic) + options_.dead_letter_suffix;
+  letter.key = fmt::format("{}-{}", log.partition(), offset);
   letter.value = bytes;
   letter.headers = {{"error", fmt::format("{}: {}", name_of(outcome), reason)},
                     {"topic", topic},
-                    {"partition", std::to_string(message.log.partition())},
-                    {"offset", std::to_string(message.offset)}};
+                    {"partition", std::to_string(log.partition())},
+                    {"offset", std::to_string(offset)}};
   if (index) letter.headers.emplace_back("index", std::to_string(*index));
+  if (origin != nullptr)
+    letter.headers.emplace_back("klined-origin", fmt::format("{}/{}/{}", topic, log.partition(), offset));
   ++counters_.dead_letters;
   outbox_.hold(std::move(letter));
 }
@@ -327,6 +337,7 @@ void Lane::take_snapshot() {
                                    .next_offset = partition.place.next_offset,
                                    .window_offset = partition.place.window_offset,
                                    .window_clocks = partition.place.window_clocks,
+                                   .source_windows = partition.place.source_windows,
                                    .max_block_time = max_block_time_,
                                    .closed_until = closed_until()}});
   }
@@ -419,7 +430,7 @@ void Lane::evict() {
 std::size_t Lane::dedupe_bytes() const {
   std::size_t bytes = 0;
   for (const auto& [log, partition] : partitions_) {
-    for (const auto& [chain, window] : partition.dedupe) bytes += window.bytes();
+    for (const auto& [source, window] : partition.dedupe) bytes += window.bytes();
   }
   return bytes;
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "klined/aggregate/pair_place.hpp"
+#include "klined/aggregate/partition_progress.hpp"
 #include "klined/base/error.hpp"
 #include "klined/core/series.hpp"
 
@@ -24,6 +25,7 @@ struct LaneOffset {
   // there, without applying, rebuilds both the dedupe memory and the clocks.
   std::int64_t window_offset = 0;
   ChainClocks window_clocks;
+  std::vector<SourceWindow> source_windows{};  // as in PartitionPlace
   // The largest block_time that the lane has applied, from any partition; -1 where there is none. No row of the lane's
   // pairs lies in a later bucket.
   UnixSeconds max_block_time = -1;
@@ -42,7 +44,7 @@ struct LaneCommit {
   };
   std::vector<Advance> offsets;  // all partitions that the process owns, moved or not: that is what fences
   // Where topics are partitioned by pair: the pairs that the lane has not told of yet.
-  std::vector<PairPlace> pairs;
+  std::vector<PairPlace> pairs{};
 };
 
 struct PartitionStart {
@@ -60,9 +62,9 @@ struct ClaimRequest {
   std::vector<PartitionStart> partitions;
   // Partitions that are other processes': their rows are made where there are none, so that all of a topic's partitions
   // begin as input.start says, whenever they are claimed. Nobody's rows are changed.
-  std::vector<PartitionStart> others;
+  std::vector<PartitionStart> others{};
   // Topics that positions may name besides those of the partitions.
-  std::vector<std::string> topics;
+  std::vector<std::string> topics{};
 };
 
 struct Claim {

@@ -54,6 +54,7 @@ class Job {
   bool must_end() const;
   Result<SessionEnd> run_session();
   Result<Claim> claim(KafkaSource& source, CandleStore& store, const std::vector<TopicPartition>& partitions);
+  static const LaneOffset& earliest_row(const Claim& claim, const TopicPartition& partition);
   Status add_others(KafkaSource& source, const std::vector<LaneOffset>& stored, ClaimRequest& request);
   Result<std::vector<Assignment>> place_readers(KafkaSource& source, const Claim& claim,
                                                 const std::vector<TopicPartition>& partitions);

@@ -129,7 +129,7 @@ class Lane {
     std::int64_t stored_offset = 0;  // next_offset in the store; messages below it are not applied again
     std::int64_t expected = 0;       // next_offset of the last commit
     PartitionPlace place;
-    std::map<ChainId, DedupeWindow> dedupe;
+    std::map<std::pair<std::int32_t, ChainId>, DedupeWindow> dedupe;  // by source and chain
   };
 
   void step();

@@ -148,5 +148,23 @@ TEST(CandleBook, ASumThatDoesNotFitStopsTheJobAndNamesTheCandle) {
   }
 }
 
+TEST(CandleBook, APairBelongsToOnePartition) {
+  CandleBook::Options options = fresh({Interval::k1m});
+  options.pair_topics = {"a", "b"};
+  CandleBook book(options);
+  ASSERT_TRUE(book.add(trade_at(kNoon, 1, "p"), LogId(1, 3)));
+  ASSERT_TRUE(book.add(trade_at(kNoon, 1, "q"), LogId(1, 4)));
+  ASSERT_TRUE(book.add(trade_at(kNoon, 1, "p"), LogId(1, 3)));
+  ASSERT_TRUE(book.end_batch());
+  EXPECT_EQ(book.take_new_places(), (std::vector<PairPlace>{{kChain, "p", "b", 3}, {kChain, "q", "b", 4}}));
+  EXPECT_TRUE(book.take_new_places().empty());
+  const Status refused = book.add(trade_at(kNoon, 1, "p"), LogId(0, 3));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind, ErrorKind::kFatal);
+  EXPECT_NE(refused.error().message.find("pair p of chain 1 is on two partitions: b[3] and now a[3]"),
+            std::string::npos)
+      << refused.error().message;
+}
+
 }  // namespace
 }  // namespace klined
