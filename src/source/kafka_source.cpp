@@ -15,6 +15,7 @@
 #include "klined/base/assertion.hpp"
 #include "klined/base/kafka_client.hpp"
 #include "klined/source/record_headers.hpp"
+#include "reading_defaults.hpp"
 
 namespace klined {
 
@@ -26,46 +27,6 @@ constexpr std::size_t kStashBytes = 8U << 20U;  // a paused partition's read-ahe
 constexpr Milliseconds kAskTimeout{5'000};      // for the questions that follow an error
 constexpr Milliseconds kAskPeriod{1'000};       // between two tries of such a question
 constexpr Milliseconds kCommitWait{1'000};      // at the end, for the last offsets that lag tools see
-
-KafkaProperties defaults() {
-  KafkaProperties properties = {
-      // The offsets are klined's own: a log that lacks them is an error, never a jump.
-      {"auto.offset.reset", "error"},
-      {"enable.auto.commit", "false"},
-      {"enable.auto.offset.store", "false"},
-      {"enable.partition.eof", "true"},
-      {"isolation.level", "read_committed"},
-      {"check.crcs", "true"},
-      {"client.id", "klined"},
-      {"group.id", "klined"},
-      // Small waits: a trade is late by each of them.
-      {"fetch.wait.max.ms", "20"},
-      {"fetch.error.backoff.ms", "50"},
-      // A message of 10 MiB passes (the broker sends at least one whole batch, whatever the limit a partition says); a
-      // response stays below the size from which its buffers cost more than its contents.
-      {"fetch.message.max.bytes", "4194304"},
-      {"fetch.max.bytes", "16777216"},
-      {"message.max.bytes", "16777216"},
-      {"receive.message.max.bytes", "67108864"},
-      // The read-ahead is bounded by bytes alone, and is the same for any number of partitions.
-      {"queued.min.messages", "10000000"},
-      {"queued.max.messages.kbytes", "65536"},
-      // Back within seconds after a broker's restart.
-      {"reconnect.backoff.ms", "50"},
-      {"reconnect.backoff.max.ms", "1000"},
-      {"socket.keepalive.enable", "true"},
-      {"log.connection.close", "false"},
-      {"topic.metadata.refresh.fast.interval.ms", "100"},
-  };
-  // A full read-ahead stops the fetching for a second; newer libraries let that be set, older ones are woken up by any
-  // answer of the broker.
-  if (rd_kafka_version() >= 0x02020000) {
-    properties["fetch.queue.backoff.ms"] = "20";
-  } else {
-    properties["topic.metadata.refresh.interval.ms"] = "1000";
-  }
-  return properties;
-}
 
 struct TopicPartitionListDeleter {
   void operator()(rd_kafka_topic_partition_list_t* list) const { rd_kafka_topic_partition_list_destroy(list); }
@@ -207,7 +168,7 @@ KafkaSource::KafkaSource(std::unique_ptr<State> state) : state_(std::move(state)
 KafkaSource::~KafkaSource() = default;
 
 Result<std::unique_ptr<KafkaSource>> KafkaSource::open(const KafkaSourceOptions& options) {
-  KafkaProperties preset = defaults();
+  KafkaProperties preset = reading_defaults();
   if (!options.group.empty()) preset["group.id"] = options.group;
   Result<KafkaConf> conf = make_kafka_conf(preset, options.properties);
   if (!conf) return std::unexpected(conf.error());
@@ -231,8 +192,7 @@ Result<std::unique_ptr<KafkaSource>> KafkaSource::open(const KafkaSourceOptions&
   return std::unique_ptr<KafkaSource>(new KafkaSource(std::move(state)));
 }
 
-// ---- Questions to the brokers
-// ----------------------------------------------------------------------------------------
+// ---- Questions to the brokers ---------------------------------------------------------------------------------------
 
 namespace {
 
@@ -306,8 +266,7 @@ Result<std::int64_t> KafkaSource::offset_at(const TopicPartition& partition, Uni
   return range->high;
 }
 
-// ---- Reading
-// ---------------------------------------------------------------------------------------------------------
+// ---- Reading --------------------------------------------------------------------------------------------------------
 
 Status KafkaSource::assign(const std::vector<Assignment>& assignments) {
   const std::scoped_lock lock(state_->mutex);
@@ -562,8 +521,7 @@ Status KafkaSource::State::judge_existence(KafkaSource& source, Reading& reading
                            reading.partition.topic, reading.partition.partition));
 }
 
-// ---- The rest
-// --------------------------------------------------------------------------------------------------------
+// ---- The rest -------------------------------------------------------------------------------------------------------
 
 void KafkaSource::pause(LogId log) {
   const std::scoped_lock lock(state_->mutex);

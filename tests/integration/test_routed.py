@@ -2,9 +2,11 @@
 """Records that stand for parts of other messages: whoever reads them comes to what one process makes of the original
 topic, cell by cell and dead letter by dead letter."""
 
+import contextlib
 import re
 import time
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 
 from confluent_kafka import Producer
 
@@ -12,7 +14,7 @@ from harness import Site, main, say, wait_until  # First: it makes the oracle's 
 from generate import Dirty
 from inputs import messages_of, send
 from routed import route
-from topics import watermarks
+from topics import CannotRead, watermarks
 
 CHAINS = (1, 56, 8453, 100000)
 START = 1_700_000_000
@@ -23,14 +25,20 @@ class RoutedSite(Site):
 
     def make_topic(self):
         super().make_topic()
-        wait_until("the topic to be known", lambda: watermarks(self.stack.kafka, [self.topic], missing_ok=True))
+        self.routed = f"{self.topic}-by-pair"
+        wait_until("the topic to be known", lambda: self.known(self.topic))
+
+    def known(self, topic):
+        """The topic's watermarks; nothing where the brokers do not know it yet."""
+        with contextlib.suppress(CannotRead):  # A topic that was just made has no leaders.
+            return watermarks(self.stack.kafka, [topic], missing_ok=True)
+        return None
 
     def route(self, **options):
         began = time.monotonic()
-        self.routed = route(self.stack.kafka, self.topic, self.settings, **options)
+        route(self.stack.kafka, self.topic, self.settings, **options)
         ends = self.ends()
         say(f"routed into {sum(ends.values()):,} offsets of {len(ends)} partitions in {time.monotonic() - began:.1f} s")
-        return self.routed
 
     def shared(self, by="pair"):
         return {"input": {"topics": [self.routed], "partitioned_by": by},
@@ -64,19 +72,23 @@ class Routed(unittest.TestCase):
 
     def test_shared_and_killed(self):
         with RoutedSite() as site:
-            site.feed(trades=30_000, pairs=200, event_rate=50, seed=7, start="2025-06-30T23:50:00Z")
+            site.feed(trades=30_000, pairs=200, event_rate=15, seed=7, start="2025-06-30T23:50:00Z")
             # Some come again, within the dedupe window and around its end.
             send(site.stack.kafka, site.topic, list(messages_of(site.stack.kafka, site.topic))[::4])
-            site.route()
-            site.init(**site.shared())
-            for number in range(3):  # Each reads its dedupe window again, of all sources.
-                jobs = [site.start(f"job-{number}-{which}", **site.shared()) for which in "ab"]
-                wait_until("some progress", lambda: any("active: group=" in job.log() for job in jobs))
-                time.sleep(0.5 + number / 2)
-                for job in jobs:
-                    self.assertTrue(job.runs(), "the job ended by itself")
-                    job.kill()
-                say(f"killed: stored {site.stored_offsets()}, input {site.ends()}")
+            with ThreadPoolExecutor(1) as background:
+                routing = background.submit(site.route)
+                wait_until("the routed topic", lambda: site.known(site.routed))
+                site.init(**site.shared())
+                for number in range(4):  # Each goes on in the middle, from the windows of all sources.
+                    jobs = [site.start(f"job-{number}-{which}", **site.shared()) for which in "ab"]
+                    before = sum(site.stored_offsets().values())
+                    wait_until("some to be stored", lambda: sum(site.stored_offsets().values()) > before + 1000)
+                    for job in jobs:
+                        self.assertTrue(job.runs(), "the job ended by itself")
+                        job.kill()
+                    say(f"killed: stored {site.stored_offsets()}, input {site.ends()}"
+                        f"{'' if not routing.done() else ' (all is routed)'}")
+                routing.result()
             jobs = [site.start(f"last-{which}", **site.shared()) for which in "abc"]
             site.await_drained(jobs[0])
             site.judge()

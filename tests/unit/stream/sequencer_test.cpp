@@ -13,24 +13,42 @@ const LogId kLog(1, 4);
 // Records of one partition; each holds trades of chain 1 up to `time`.
 class Records {
  public:
-  void add(std::int64_t offset, UnixSeconds time) {
-    DecodedBatch::Part& part = batch.parts.emplace_back();
-    part.message = {.log = kLog, .offset = offset, .timestamp = 0, .value = {}};
-    part.largest = {{1, time}};
-  }
+  void add(std::int64_t offset, UnixSeconds time) { records_.push_back({offset, time, {}, false}); }
   // A record that is a part of a message of the origin's partition, whose clock stood at `clock` there.
   void add_routed(std::int64_t offset, UnixSeconds time, std::uint32_t partition, UnixSeconds clock) {
-    add(offset, time);
-    Origin& origin = origins_.emplace_back();
+    Origin origin;
     origin.log = LogId(0, partition);
     origin.clocks = ChainClocks{{1, clock}};
-    batch.parts.back().message.origin = &origin;
+    records_.push_back({offset, time, origin, true});
   }
-  DecodedBatch batch;
+  std::size_t size() const { return records_.size(); }
+  // Those from `begin` to before `end`, as decoded. They point into this object.
+  DecodedBatch batch(std::size_t begin, std::size_t end) const {
+    DecodedBatch batch;
+    for (std::size_t i = begin; i < end; ++i) {
+      DecodedBatch::Part& part = batch.parts.emplace_back();
+      part.message = {.log = kLog, .offset = records_[i].offset, .timestamp = 0, .value = {}};
+      if (records_[i].is_routed) part.message.origin = &records_[i].origin;
+      part.largest = {{1, records_[i].time}};
+    }
+    return batch;
+  }
 
  private:
-  std::deque<Origin> origins_;
+  struct Record {
+    std::int64_t offset;
+    UnixSeconds time;
+    Origin origin;
+    bool is_routed;
+  };
+  std::deque<Record> records_;
 };
+
+DecodedBatch sequenced(Sequencer& sequencer, const Records& records, std::size_t begin, std::size_t end) {
+  DecodedBatch batch = records.batch(begin, end);
+  sequencer.sequence(batch);
+  return batch;
+}
 
 TEST(Sequencer, AnUnroutedPartitionHasOneClock) {
   Sequencer sequencer(kWindow);
@@ -38,9 +56,9 @@ TEST(Sequencer, AnUnroutedPartitionHasOneClock) {
   Records records;
   records.add(10, 1000);
   records.add(11, 900);
-  sequencer.sequence(records.batch);
-  EXPECT_EQ(records.batch.parts[1].clocks, (ChainClocks{{1, 1000}}));
-  EXPECT_EQ(records.batch.parts[1].source, kOwnSource);
+  const DecodedBatch batch = sequenced(sequencer, records, 0, records.size());
+  EXPECT_EQ(batch.parts[1].clocks, (ChainClocks{{1, 1000}}));
+  EXPECT_EQ(batch.parts[1].source, kOwnSource);
   EXPECT_TRUE(sequencer.place_of(kLog).source_windows.empty());
   EXPECT_EQ(sequencer.place_of(kLog).next_offset, 12);
 }
@@ -53,15 +71,15 @@ TEST(Sequencer, RoutedRecordsHaveTheirOriginsClocks) {
   records.add_routed(1, 100, 8, 200);    // a partition that is far behind: not late there
   records.add_routed(2, 5500, 7, 6000);
   records.add(3, 50);  // a record of its own: the partition's clock
-  sequencer.sequence(records.batch);
-  const auto& parts = records.batch.parts;
+  const DecodedBatch batch = sequenced(sequencer, records, 0, records.size());
+  const auto& parts = batch.parts;
   EXPECT_EQ(parts[0].clocks, (ChainClocks{{1, 6000}}));
   EXPECT_EQ(parts[1].clocks, (ChainClocks{{1, 200}}));
   EXPECT_EQ(parts[2].clocks, (ChainClocks{{1, 6000}}));
   EXPECT_EQ(parts[3].clocks, (ChainClocks{{1, 5500}}));
   EXPECT_EQ(parts[0].source, 7);
   EXPECT_EQ(parts[3].source, kOwnSource);
-  EXPECT_EQ(records.batch.chain_clocks, (ChainClocks{{1, 6000}}));
+  EXPECT_EQ(batch.chain_clocks, (ChainClocks{{1, 6000}}));
 }
 
 // Going on from any place gives the same clocks, and never needs what is before the place's window.
@@ -79,30 +97,24 @@ TEST(Sequencer, AnyPlaceIsAGoodBeginning) {
   for (const std::size_t stop : {1U, 2U, 7U, 99U, 250U, 399U}) {
     Sequencer first(kWindow);
     first.assign(kLog, 0, {});
-    DecodedBatch before;
-    before.parts.assign(all.batch.parts.begin(), all.batch.parts.begin() + static_cast<std::ptrdiff_t>(stop));
-    first.sequence(before);
+    const DecodedBatch before = sequenced(first, all, 0, stop);
     const PartitionPlace place = first.place_of(kLog);
     EXPECT_EQ(place.next_offset, static_cast<std::int64_t>(stop));
+    const DecodedBatch behind = sequenced(first, all, stop, all.size());
 
+    const auto window = static_cast<std::size_t>(place.window_offset);
     Sequencer again(kWindow);
     again.assign(kLog, place.window_offset, place.window_clocks, place.source_windows);
-    DecodedBatch rest;
-    rest.parts.assign(all.batch.parts.begin() + static_cast<std::ptrdiff_t>(place.window_offset),
-                      all.batch.parts.end());
-    again.sequence(rest);
-    DecodedBatch behind;
-    behind.parts.assign(all.batch.parts.begin() + static_cast<std::ptrdiff_t>(stop), all.batch.parts.end());
-    first.sequence(behind);
-    const std::size_t replayed = stop - static_cast<std::size_t>(place.window_offset);
-    for (std::size_t i = 0; i < behind.parts.size(); ++i) {
-      EXPECT_EQ(rest.parts[replayed + i].clocks, behind.parts[i].clocks) << "stop " << stop << ", part " << i;
-      EXPECT_FALSE(rest.parts[replayed + i].before_window);
+    const DecodedBatch rest = sequenced(again, all, window, all.size());
+    for (std::size_t i = window; i < all.size(); ++i) {
+      const DecodedBatch::Part& expected = i < stop ? before.parts[i] : behind.parts[i - stop];
+      const DecodedBatch::Part& found = rest.parts[i - window];
+      if (i < stop && found.before_window) continue;
+      EXPECT_FALSE(found.before_window) << "stop " << stop << ", record " << i;
+      EXPECT_EQ(found.clocks, expected.clocks) << "stop " << stop << ", record " << i;
+      EXPECT_EQ(found.source, expected.source);
     }
-    for (std::size_t i = 0; i < replayed; ++i) {
-      if (rest.parts[i].before_window) continue;
-      EXPECT_EQ(rest.parts[i].clocks, before.parts[before.parts.size() - replayed + i].clocks);
-    }
+    EXPECT_GE(window + 130, stop) << "the window moves on";
   }
 }
 
@@ -114,7 +126,7 @@ TEST(Sequencer, MarksOfTransactionsAreSkipped) {
   EXPECT_EQ(sequencer.place_of(kLog).next_offset, 7);
   Records records;
   records.add(7, 1000);
-  sequencer.sequence(records.batch);
+  sequenced(sequencer, records, 0, records.size());
   EXPECT_EQ(sequencer.place_of(kLog).next_offset, 8);
 }
 
