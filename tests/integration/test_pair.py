@@ -21,7 +21,7 @@ SHARED = {"input": {"partitioned_by": "pair"},
 
 
 def share_of(job):
-    """The partitions that the job said last that it has, {} where it has none."""
+    """The partitions that the job said last that it has; empty where it has none."""
     shares = re.findall(r"this process's share is now (.*)", job.log())
     return set(map(int, re.findall(r"\[(\d+)\]", shares[-1]))) if shares else set()
 
@@ -56,7 +56,8 @@ class Shared(unittest.TestCase):
 
     def begin(self, site, seconds):
         site.init(**SHARED)
-        feed = site.start_feed(trades=RATE * seconds, rate=RATE, speed=10, pairs=300, seed=SEED, start=START, key="pair")
+        feed = site.start_feed(trades=RATE * seconds, rate=RATE, speed=10, pairs=300, seed=SEED, start=START,
+                               key="pair")
         wait_until("the first messages", lambda: min(site.ends().values()) > 10)
         return feed
 
