@@ -20,14 +20,13 @@ BeginAt begin_of(const TopicPartition& partition, const std::vector<LaneOffset>&
 
 Result<Placement> place_reader(const Claim& claim, const TopicPartition& partition, const OffsetRange& range,
                                bool allow_dedupe_gap) {
-  const LaneOffset* first = nullptr;   // has stored the least
-  const LaneOffset* last = nullptr;    // has stored the most
-  const LaneOffset* window = nullptr;  // needs the earliest dedupe window
+  const LaneOffset* first = nullptr;  // has stored the least; of those, the one whose window began first
+  const LaneOffset* last = nullptr;   // has stored the most
+  const auto progress = [](const LaneOffset& row) { return std::pair(row.next_offset, row.window_offset); };
   for (const LaneOffset& row : claim.offsets) {
     if (row.topic != partition.topic || row.partition != partition.partition) continue;
-    if (first == nullptr || row.next_offset < first->next_offset) first = &row;
+    if (first == nullptr || progress(row) < progress(*first)) first = &row;
     if (last == nullptr || row.next_offset > last->next_offset) last = &row;
-    if (window == nullptr || row.window_offset < window->window_offset) window = &row;
   }
   KLINED_ASSERT(first != nullptr, "a claimed partition has a row for each lane");
   const std::string log = fmt::format("{} partition {}", partition.topic, partition.partition);
@@ -43,17 +42,23 @@ Result<Placement> place_reader(const Claim& claim, const TopicPartition& partiti
                     "unread. Restore them, or start over with `klined reset`",
                     log, range.low, first->next_offset, range.low - first->next_offset));
   }
-  if (window->window_offset < range.low && !allow_dedupe_gap) {
+  if (first->window_offset < range.low && !allow_dedupe_gap) {
     return fatal(fmt::format(
         "{} begins at offset {}, but the dedupe window begins at {}: trades sent again from there could not "
         "be told. Set input.allow_dedupe_gap: true to go on all the same",
-        log, range.low, window->window_offset));
+        log, range.low, first->window_offset));
   }
-  const auto topic = std::ranges::find(claim.topics, partition.topic);
-  const LogId id(static_cast<std::uint32_t>(topic - claim.topics.begin()),
-                 static_cast<std::uint32_t>(partition.partition));
+  const auto rank_of = [&claim](const std::string& topic) {
+    return static_cast<std::uint32_t>(std::ranges::find(claim.topics, topic) - claim.topics.begin());
+  };
+  const LogId id(rank_of(partition.topic), static_cast<std::uint32_t>(partition.partition));
+  const std::string origin = origin_topic(partition.topic).value_or(partition.topic);
   return Placement{
-      {partition, id, std::max(window->window_offset, range.low)}, window->window_clocks, first->next_offset};
+      .assignment = {partition, id, std::max(first->window_offset, range.low), origin, rank_of(origin)},
+      .clocks = first->window_clocks,
+      .source_windows = first->source_windows,
+      .stored_offset = first->next_offset,
+  };
 }
 
 }  // namespace klined

@@ -24,12 +24,13 @@ BeginAt begin_of(const TopicPartition& partition, const std::vector<LaneOffset>&
 // Where one partition is read from.
 struct Placement {
   Assignment assignment;
-  ChainClocks clocks;              // the partition's, just before the assignment's offset
-  std::int64_t stored_offset = 0;  // all lanes have stored what lies before
+  ChainClocks clocks;                        // the partition's, just before the assignment's offset
+  std::vector<SourceWindow> source_windows;  // of topics whose records stand for parts of others: see LaneOffset
+  std::int64_t stored_offset = 0;            // all lanes have stored what lies before
 };
 
-// Each partition is read from where the earliest dedupe window of its lanes began. kFatal where the log no longer (or
-// not yet) holds what is needed: it names the gap. Pure.
+// Each partition is read from where the dedupe window of the lane began that has stored the least: what lies before is
+// of no use to any lane. kFatal where the log no longer (or not yet) holds what is needed: it names the gap. Pure.
 Result<Placement> place_reader(const Claim& claim, const TopicPartition& partition, const OffsetRange& range,
                                bool allow_dedupe_gap);
 
