@@ -47,6 +47,8 @@ Status Aggregation::apply(File& file, std::int64_t line) {
   for (const BadTrade& bad : decoded_.bad) {
     refuse(bad.outcome, file, line, fmt::format("trade {}: {}", bad.index, bad.reason));
   }
+  ledger_[Outcome::kInvalid] += decoded_.unlisted_invalid;
+  ledger_[Outcome::kFuture] += decoded_.unlisted_future;
   // The clocks stand at the whole message before any of its trades is judged.
   for (const Trade& trade : decoded_.trades) raise_clock(file.clocks, trade.chain, trade.position.block_time);
   for (const ChainClock& clock : file.clocks) raise_clock(clocks_, clock.chain, clock.time);

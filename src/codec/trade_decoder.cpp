@@ -21,6 +21,9 @@ void DecodedMessage::clear() {
   bad.clear();
   ignored = 0;
   no_price = 0;
+  unlisted_invalid = unlisted_future = 0;
+  next_bad = 0;
+  elements = 0;
   dead_reason.clear();
   contradicts_origin = false;
   texts.clear();
@@ -34,8 +37,9 @@ class TradeDecoder::Walker {
  public:
   explicit Walker(TradeRules rules) : reader_(std::move(rules), tokens_) {}
 
-  void decode(const Message& message, DecodedMessage& out) {
+  void decode(const Message& message, DecodedMessage& out, std::uint32_t from_bad) {
     out.clear();
+    from_bad_ = from_bad;
     std::string problem(tokens_.scan(message.value));
     if (problem.empty() && !walk_message(message, out)) {
       problem = fmt::format("{} at byte {}", problem_, tokens_.begin_of(problem_at_));
@@ -56,6 +60,8 @@ class TradeDecoder::Walker {
   std::uint32_t walk_brackets(std::uint32_t token);
   std::uint32_t walk_key(std::uint32_t token);
   void judge(const Message& message, std::uint32_t index, std::string_view bytes, DecodedMessage& out);
+  void refuse(Outcome outcome, std::uint32_t index, std::string_view reason, std::string_view bytes,
+              DecodedMessage& out) const;
 
   // Notes what is wrong at a token. Returns 0, which is no place behind any value.
   std::uint32_t broken(std::uint32_t token, std::string_view problem) {
@@ -69,6 +75,7 @@ class TradeDecoder::Walker {
   FieldPlaces places_{};
   std::size_t strings_ = 0;  // string tokens seen
   std::string brackets_;     // those that close the open ones around the current token
+  std::uint32_t from_bad_ = 0;
   std::string_view problem_;
   std::uint32_t problem_at_ = 0;
 };
@@ -88,8 +95,9 @@ bool TradeDecoder::Walker::walk_message(const Message& message, DecodedMessage& 
       if (is_object) {
         judge(message, index, bytes, out);
       } else {
-        out.bad.push_back({Outcome::kInvalid, index, "not an object", bytes});
+        refuse(Outcome::kInvalid, index, "not an object", bytes, out);
       }
+      ++out.elements;
       const char next = tokens_.first_byte(token++);
       if (next == ']') break;
       if (next != ',') return broken(token - 1, "expected ',' or ']'") != 0;
@@ -179,17 +187,26 @@ void TradeDecoder::Walker::judge(const Message& message, std::uint32_t index, st
   switch (verdict) {
     case Verdict::kIgnored: ++out.ignored; break;
     case Verdict::kNoPrice: ++out.no_price; break;
-    case Verdict::kFuture: out.bad.push_back({Outcome::kFuture, index, reader_.reason(), bytes}); break;
-    default: out.bad.push_back({Outcome::kInvalid, index, reader_.reason(), bytes}); break;
+    case Verdict::kFuture: refuse(Outcome::kFuture, index, reader_.reason(), bytes, out); break;
+    default: refuse(Outcome::kInvalid, index, reader_.reason(), bytes, out); break;
   }
+}
+
+void TradeDecoder::Walker::refuse(Outcome outcome, std::uint32_t index, std::string_view reason, std::string_view bytes,
+                                  DecodedMessage& out) const {
+  if (index < from_bad_) return;
+  if (out.bad.size() < kBadLimit) {
+    out.bad.push_back({outcome, index, std::string(reason), bytes});
+    return;
+  }
+  if (out.next_bad == 0) out.next_bad = index;
+  ++(outcome == Outcome::kFuture ? out.unlisted_future : out.unlisted_invalid);
 }
 
 namespace {
 
 void place_in_origin(const Origin& origin, DecodedMessage& out) {
-  const std::size_t elements =
-      out.trades.size() + out.bad.size() + static_cast<std::size_t>(out.ignored + out.no_price);
-  if (origin.indexes && origin.indexes->size() != elements) {
+  if (origin.indexes && static_cast<std::int64_t>(origin.indexes->size()) != out.elements) {
     out.contradicts_origin = true;
     return;
   }
@@ -209,8 +226,8 @@ TradeDecoder::~TradeDecoder() = default;
 TradeDecoder::TradeDecoder(TradeDecoder&&) noexcept = default;
 TradeDecoder& TradeDecoder::operator=(TradeDecoder&&) noexcept = default;
 
-void TradeDecoder::decode(const Message& message, DecodedMessage& out) {
-  walker_->decode(message, out);
+void TradeDecoder::decode(const Message& message, DecodedMessage& out, std::uint32_t from_bad) {
+  walker_->decode(message, out, from_bad);
   if (message.origin != nullptr && !out.dead()) place_in_origin(*message.origin, out);
 }
 

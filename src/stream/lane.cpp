@@ -38,7 +38,8 @@ Lane::Lane(LaneOptions options, const std::vector<LaneOffset>& offsets, LaneHost
                  offsets.empty() ? -1 : std::ranges::max(offsets, {}, &LaneOffset::max_block_time).max_block_time,
              .close_grace = options_.close_grace,
              .pair_topics = options_.pair_has_one_partition ? options_.topics : std::vector<std::string>()}),
-      outbox_(publisher, options_.lane) {
+      outbox_(publisher, options_.lane),
+      letters_(options_.rules, options_.topics, options_.dead_letter_suffix) {
   // Partitions may come from different processes, which closed up to different times.
   std::optional<UnixSeconds> closed_by_all;
   for (const LaneOffset& row : offsets) {
@@ -77,7 +78,7 @@ Lane::Lane(LaneOptions options, const std::vector<LaneOffset>& offsets, LaneHost
 // ---- trades in -----------------------------------------------------------------------------------------------------
 
 bool Lane::can_apply() const {
-  if (failed_ || flush_step_ == FlushStep::kDraining || outbox_.has_held()) return false;
+  if (failed_ || flush_step_ == FlushStep::kDraining || has_unsent()) return false;
   if (loads_in_flight_ >= kLoadsInFlight) return false;
   if (flush_step_ != FlushStep::kNone && book_.dirty_count() >= 4 * options_.flush.rows) return false;
   // Full memory is worth waiting for only where a commit or a delivery will let something go.
@@ -85,36 +86,33 @@ bool Lane::can_apply() const {
   return !(frees && memory_bytes() > options_.memory_limit);
 }
 
-void Lane::apply(const DecodedBatch& batch) {
+void Lane::apply(const std::shared_ptr<const DecodedBatch>& batch) {
   KLINED_ASSERT(can_apply(), "the caller asks first");
-  for (const DecodedBatch::Part& part : batch.parts) apply_part(part);
+  for (const DecodedBatch::Part& part : batch->parts) apply_part(batch, part);
   if (!check(book_.end_batch())) return;
-  for (const auto& [log, place] : batch.places) {
+  for (const auto& [log, place] : batch->places) {
     Partition& partition = partitions_.at(log);
     if (place.next_offset <= partition.place.next_offset) continue;  // still reading what is stored
     partition.place = place;
     moved_ = true;
   }
-  clocks_ = batch.chain_clocks;
+  clocks_ = batch->chain_clocks;
   step();
 }
 
-void Lane::apply_part(const DecodedBatch::Part& part) {
+void Lane::apply_part(const std::shared_ptr<const DecodedBatch>& batch, const DecodedBatch::Part& part) {
   const Message& message = part.message;
   Partition& partition = partitions_.at(message.log);
   const bool is_stored = message.offset < partition.stored_offset;
   if (!is_stored && lane_of_offset(message.offset, options_.lanes) == options_.lane) {
     const DecodedMessage& decoded = part.decoded;
-    if (decoded.dead()) {
-      ++counters_.ledger[Outcome::kInvalid];
-      dead_letter(message, message.value, Outcome::kInvalid, decoded.dead_reason, std::nullopt);
-    }
+    if (decoded.dead()) ++counters_.ledger[Outcome::kInvalid];
     counters_.ledger[Outcome::kIgnored] += decoded.ignored;
     counters_.ledger[Outcome::kNoPrice] += decoded.no_price;
-    for (const BadTrade& bad : decoded.bad) {
-      ++counters_.ledger[bad.outcome];
-      dead_letter(message, bad.bytes, bad.outcome, bad.reason, bad.index);
-    }
+    for (const BadTrade& bad : decoded.bad) ++counters_.ledger[bad.outcome];
+    counters_.ledger[Outcome::kInvalid] += decoded.unlisted_invalid;
+    counters_.ledger[Outcome::kFuture] += decoded.unlisted_future;
+    letters_.add_bad(batch, part);
   }
   KLINED_ASSERT(is_stored || !part.before_window, "a window begins with what is stored");
   if (part.before_window) return;
@@ -136,32 +134,17 @@ void Lane::apply_part(const DecodedBatch::Part& part) {
       if (oldest_unstored_ == 0 || trade.create_time < oldest_unstored_) oldest_unstored_ = trade.create_time;
       if (!check(book_.add(trade, message.log))) return;
     } else if (outcome == Outcome::kLate) {
-      dead_letter(message, trade.bytes, outcome, fmt::format("block_time is {} s behind the partition's clock", behind),
-                  trade.position.index);
+      letters_.add_late(batch, part, index, behind);
     }
   }
 }
 
-void Lane::dead_letter(const Message& message, std::string_view bytes, Outcome outcome, std::string_view reason,
-                       std::optional<std::uint32_t> index) {
-  // A record that stands for another message is as dead as that one: the same letter, whether divided by pair or not.
-  const Origin* const origin = message.origin;
-  const LogId log = origin != nullptr ? origin->log : message.log;
-  const std::int64_t offset = origin != nullptr ? origin->offset : message.offset;
-  const std::string& topic = options_.topics.at(log.topic_rank());
-  Publication letter;
-  letter.topic = origin_topic(topic).value_or(topic) + options_.dead_letter_suffix;
-  letter.key = fmt::format("{}-{}", log.partition(), offset);
-  letter.value = bytes;
-  letter.headers = {{"error", fmt::format("{}: {}", name_of(outcome), reason)},
-                    {"topic", topic},
-                    {"partition", std::to_string(log.partition())},
-                    {"offset", std::to_string(offset)}};
-  if (index) letter.headers.emplace_back("index", std::to_string(*index));
-  if (origin != nullptr)
-    letter.headers.emplace_back("klined-origin", fmt::format("{}/{}/{}", topic, log.partition(), offset));
-  ++counters_.dead_letters;
-  outbox_.hold(std::move(letter));
+// Makes and sends letters as far as there is room for them.
+void Lane::write_letters() {
+  while (!letters_.empty() && !outbox_.has_held() && outbox_.in_flight() < kMessagesInFlight) {
+    ++counters_.dead_letters;
+    outbox_.hold(letters_.next());
+  }
 }
 
 // ---- answers -------------------------------------------------------------------------------------------------------
@@ -241,6 +224,7 @@ void Lane::fail(const Error& error) {
 void Lane::step() {
   if (failed_) return;
   outbox_.push(now_.now);
+  write_letters();
   request_loads();
   const Milliseconds interval =
       now_.catching_up ? std::max(options_.publish_interval, kCatchUpPublish) : options_.publish_interval;
@@ -258,14 +242,18 @@ void Lane::request_loads() {
     loads_in_flight_ += keys.size();
     host_.load(options_.lane, std::move(keys));
   }
-  std::vector<PairName> names = book_.take_wanted_histories(kHistoryPairs);
-  if (!names.empty()) host_.load_histories(options_.lane, std::move(names));
+  std::map<ChainId, std::vector<PairName>> names;
+  for (PairName& name : book_.take_wanted_histories(kHistoryPairs)) names[name.chain].push_back(std::move(name));
+  for (auto& [chain, of_chain] : names) {
+    // The chain's own time: in a replay the wall clock is far ahead of it.
+    host_.load_histories(options_.lane, std::move(of_chain), clock_of(clocks_, chain).value_or(0));
+  }
 }
 
 // Sends what changed. True where all of it is out.
 bool Lane::publish() {
   while (book_.has_changes()) {
-    if (outbox_.in_flight() >= kMessagesInFlight || outbox_.has_held()) return false;
+    if (outbox_.in_flight() >= kMessagesInFlight || has_unsent()) return false;
     book_.next_change(clocks_, changes_);
     if (!publish_pair(changes_)) return false;
     counters_.candles_published += static_cast<std::int64_t>(changes_.candles.size());
@@ -314,7 +302,7 @@ bool Lane::flush_is_due() const {
 
 void Lane::advance_flush() {
   if (flush_step_ == FlushStep::kNone && flush_is_due()) flush_step_ = FlushStep::kDraining;
-  if (flush_step_ == FlushStep::kDraining && book_.partial_count() == 0 && !outbox_.has_held()) {
+  if (flush_step_ == FlushStep::kDraining && book_.partial_count() == 0 && !has_unsent()) {
     close_candles();
     if (publish()) take_snapshot();
   }
@@ -350,7 +338,7 @@ void Lane::take_snapshot() {
 
 bool Lane::drained() const {
   return flush_step_ == FlushStep::kNone && !moved_ && book_.dirty_count() == 0 && !book_.has_changes() &&
-         book_.partial_count() == 0 && outbox_.in_flight() == 0 && !outbox_.has_held();
+         book_.partial_count() == 0 && outbox_.in_flight() == 0 && !has_unsent();
 }
 
 // ---- time and memory -----------------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ void LaneRunner::run() {
     std::shared_ptr<const DecodedBatch> batch = std::move(batches_.front());
     batches_.pop_front();
     lock.unlock();
-    lane_->apply(*batch);
+    lane_->apply(batch);
     batch.reset();
     lock.lock();
   }

@@ -33,6 +33,23 @@ class DirtyInput(unittest.TestCase):
             say(f"read {sum(counted.values()):,} = {' + '.join(f'{name} {n:,}' for name, n in counted.items())}; "
                 f"{sum(counted[name] for name in DEAD_RESULTS):,} dead letters; peak memory {peak:.0f} MiB")
 
+    def test_flood_of_dead_letters(self):
+        """A message is small, what it becomes is not: memory stays within the limit, and each letter is written."""
+        with Site(chains=CHAINS) as site:
+            dirty = Dirty(seed=7, start=START)
+            dirty.clamps()
+            dirty.send(b"[" + b",".join([b"0"] * 300_000) + b"]")
+            dirty.clamps()
+            site.send(dirty.records)
+            site.init()
+            job = site.start(engine={"memory_limit": "256MiB"})
+            site.await_drained(job, 300)
+            site.judge()
+            peak = job.peak_mib()
+            job.stop()
+            say(f"peak memory {peak:.0f} MiB of 256")
+            self.assertLess(peak, 256)
+
     def test_dead_letters_again_after_a_reset(self):
         """A replay refuses the same trades again: dead letters come at least once, and the same ones."""
         with Site(chains=CHAINS) as site:

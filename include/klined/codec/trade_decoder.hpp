@@ -51,7 +51,13 @@ struct BadTrade {
 // What a message holds. The views point into the message's value, or into `texts`.
 struct DecodedMessage {
   std::vector<Trade> trades;  // buys and sells that are well-formed, with a price, and not future; in message order
+  // The first kBadLimit of them: a message of 10 MiB can hold five million. Where there are more, they are counted, and
+  // listed by decoding again from `next_bad`.
   std::vector<BadTrade> bad;
+  std::int64_t unlisted_invalid = 0;
+  std::int64_t unlisted_future = 0;
+  std::uint32_t next_bad = 0;  // element of the message; 0: all are listed
+  std::int64_t elements = 0;
   std::int64_t ignored = 0;
   std::int64_t no_price = 0;
   // Set where the message is no JSON array, or its structure is broken: it is dead whole, counts as one invalid, and
@@ -80,8 +86,10 @@ class TradeDecoder {
   TradeDecoder(TradeDecoder&&) noexcept;
   TradeDecoder& operator=(TradeDecoder&&) noexcept;
 
-  // Replaces what `out` held.
-  void decode(const Message& message, DecodedMessage& out);
+  static constexpr std::size_t kBadLimit = 20'000;
+
+  // Replaces what `out` held. Bad trades before the element `from_bad` are neither listed nor counted.
+  void decode(const Message& message, DecodedMessage& out, std::uint32_t from_bad = 0);
 
  private:
   class Walker;

@@ -16,6 +16,7 @@
 #include "klined/core/outcome.hpp"
 #include "klined/store/candle_store.hpp"
 #include "klined/stream/batch.hpp"
+#include "klined/stream/dead_letters.hpp"
 #include "klined/stream/outbox.hpp"
 
 namespace klined {
@@ -25,6 +26,7 @@ struct LaneOptions {
   std::int32_t lanes = 1;
   std::vector<Interval> intervals;
   std::vector<ChainId> chains;
+  TradeRules rules;                     // as the batches were decoded by
   std::vector<std::string> topics;      // by LogId's rank
   bool pair_has_one_partition = false;  // refuse a pair that is on two
   UnixSeconds dedupe_window = 600;
@@ -49,8 +51,9 @@ struct LaneOptions {
 class LaneHost {
  public:
   virtual ~LaneHost() = default;
-  virtual void load(std::int32_t lane, std::vector<CandleKey> keys) = 0;                 // → rows_loaded()
-  virtual void load_histories(std::int32_t lane, std::vector<PairName> names) = 0;       // → history_loaded()
+  virtual void load(std::int32_t lane, std::vector<CandleKey> keys) = 0;  // → rows_loaded()
+  // What fluctuation at `clock` and later looks back on. → history_loaded()
+  virtual void load_histories(std::int32_t lane, std::vector<PairName> names, UnixSeconds clock) = 0;
   virtual void commit(std::int32_t lane, std::shared_ptr<const LaneCommit> commit) = 0;  // → committed()
   virtual void cache(std::vector<CacheUpdate> updates) = 0;                              // best effort, no answer
   // The stored rows of this bucket that are the lane's.
@@ -76,7 +79,7 @@ class Lane {
   // ---- events ----
   // False while the lane must not take more trades: a snapshot is due, or memory is full. Then apply() is not called.
   bool can_apply() const;
-  void apply(const DecodedBatch& batch);
+  void apply(const std::shared_ptr<const DecodedBatch>& batch);
   struct Tick {
     Instant now;
     UnixSeconds wall = 0;
@@ -135,9 +138,10 @@ class Lane {
   void step();
   void fail(const Error& error);
   bool check(const Status& status);
-  void apply_part(const DecodedBatch::Part& part);
-  void dead_letter(const Message& message, std::string_view bytes, Outcome outcome, std::string_view reason,
-                   std::optional<std::uint32_t> index);
+  void apply_part(const std::shared_ptr<const DecodedBatch>& batch, const DecodedBatch::Part& part);
+  void write_letters();
+  // Of what can not be made again later.
+  bool has_unsent() const { return outbox_.has_held() || !letters_.empty(); }
   void request_loads();
   bool publish();
   bool publish_pair(const CandleBook::PairChanges& changes);
@@ -153,6 +157,7 @@ class Lane {
   LaneHost& host_;
   CandleBook book_;
   Outbox outbox_;
+  DeadLetters letters_;
   std::map<LogId, Partition> partitions_;
   std::map<ChainId, std::string> topics_of_chains_;
 
