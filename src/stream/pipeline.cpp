@@ -14,6 +14,7 @@ namespace klined {
 namespace {
 
 constexpr Milliseconds kTick{20};
+constexpr Milliseconds kSilence{10'000};  // then people are told that MySQL does not answer
 constexpr std::size_t kLoaders = 2;
 constexpr std::size_t kScanPage = 1000;
 constexpr std::size_t kSmallestInflight = std::size_t{32} << 20U;
@@ -23,6 +24,10 @@ constexpr std::string_view kMySqlMeanwhile = "the input waits, and it is tried a
 std::size_t workers_of(const Config& config) {
   if (config.engine.workers > 0) return static_cast<std::size_t>(config.engine.workers);
   return std::max(1U, std::thread::hardware_concurrency());
+}
+
+TradeRules trade_rules(const Config& config) {
+  return {config.chains, std::chrono::milliseconds(config.input.max_future).count()};
 }
 
 }  // namespace
@@ -37,6 +42,7 @@ LaneOptions lane_options(const Config& config, const Claim& claim, std::int32_t 
   options.lanes = lanes;
   options.intervals = config.intervals;
   options.chains = config.chains;
+  options.rules = trade_rules(config);
   options.topics = claim.topics;
   options.pair_has_one_partition = is_shared(config);
   options.dedupe_window = config.input.dedupe_window.count();
@@ -61,10 +67,7 @@ Pipeline::Pipeline(PipelineParts parts, const Claim& claim)
       // One beside the workers for the input's thread, which takes part in the decoding.
       parallelism_(tbb::global_control::max_allowed_parallelism, workers_of(parts_.config) + 1),
       arena_(static_cast<int>(workers_of(parts_.config)) + 1, 1),
-      decoders_([rules = TradeRules{parts_.config.chains,
-                                    std::chrono::milliseconds(parts_.config.input.max_future).count()}] {
-        return TradeDecoder(rules);
-      }),
+      decoders_([rules = trade_rules(parts_.config)] { return TradeDecoder(rules); }),
       sequencer_(parts_.config.input.dedupe_window.count()) {}
 
 Pipeline::~Pipeline() { halt(); }
@@ -148,6 +151,7 @@ void Pipeline::ingest(MessageBatch input) {
     const Instant now = parts_.clock.now();
     for (const DecodedBatch::Part& part : batch->parts) {
       batch->bytes += sizeof(part) + part.decoded.trades.capacity() * (sizeof(Trade) + sizeof(std::uint32_t));
+      batch->bytes += part.decoded.bad.capacity() * sizeof(BadTrade);
       if (part.message.origin != nullptr) batch->bytes += part.message.origin->bytes();
       for (const ChainClock& clock : part.largest) idle_chains_.saw(clock.chain, now);
     }
@@ -209,6 +213,11 @@ void Pipeline::tick_lanes() {
   UnixSeconds closed = std::numeric_limits<UnixSeconds>::max();
   for (const auto& parts : lanes_) {
     tick.queue_empty = inflight_bytes_.load() == 0;
+    const Instant asked = parts->asked_store_at;
+    if (asked != Instant{} && tick.now - asked > kSilence && !parts_.mysql_outage.is_broken()) {
+      parts_.mysql_outage.broke(fmt::format("no answer to a commit for {} s", kSilence.count() / 1000),
+                                kMySqlMeanwhile);
+    }
     parts->runner->post([this, tick, target = parts.get()](Lane& lane) {
       if (draining_.load(std::memory_order_relaxed)) lane.drain();
       lane.tick(tick);
@@ -266,6 +275,7 @@ auto Pipeline::persist(const std::stop_token& stop, Call call) -> std::optional<
       return std::nullopt;
     }
     parts_.mysql_outage.broke(error.message, kMySqlMeanwhile);
+    parts_.metrics.retries("mysql").Increment();
     WorkerThread::sleep(stop, backoff.next());
   }
   return std::nullopt;
@@ -282,16 +292,13 @@ void Pipeline::load(std::int32_t index, std::vector<CandleKey> keys) {
   });
 }
 
-void Pipeline::load_histories(std::int32_t index, std::vector<PairName> names) {
+void Pipeline::load_histories(std::int32_t index, std::vector<PairName> names, UnixSeconds clock) {
   Loader& loader = loader_of(index);
-  loader.thread->post([this, index, &loader, names = std::move(names)](const std::stop_token& stop) {
-    // What fluctuation looks back over, counted from the wall clock or, in a replay, from what the lanes have closed.
-    const UnixSeconds closed = close_clock();
-    const UnixSeconds now = closed > 0 ? std::min(closed, parts_.clock.wall_seconds()) : parts_.clock.wall_seconds();
+  loader.thread->post([this, index, &loader, names = std::move(names), clock](const std::stop_token& stop) {
     const auto read = [&](Interval interval, UnixSeconds reach) {
       const auto& configured = parts_.config.intervals;
       if (std::ranges::find(configured, interval) == configured.end()) return std::optional(LastCloses(names.size()));
-      return persist(stop, [&] { return loader.reader->last_closes(interval, names, now - reach); });
+      return persist(stop, [&] { return loader.reader->last_closes(interval, names, clock - reach); });
     };
     auto of_1m = read(Interval::k1m, 3600 + 60);
     auto of_15m = of_1m ? read(Interval::k15m, 86400 + 900) : std::nullopt;
@@ -333,7 +340,10 @@ void Pipeline::run_commit(std::int32_t index, const std::shared_ptr<const LaneCo
   Backoff backoff(Milliseconds(20), Milliseconds(2000), static_cast<std::uint64_t>(index));
   const Instant begin = parts_.clock.now();
   while (!stop.stop_requested()) {
-    switch (protocol.step()) {
+    parts.asked_store_at = parts_.clock.now();
+    const CommitProtocol::Next next = protocol.step();
+    parts.asked_store_at = Instant{};
+    switch (next) {
       case CommitProtocol::Next::kDone: {
         parts_.mysql_outage.worked();
         parts_.metrics.flush_duration.Observe(std::chrono::duration<double>(parts_.clock.now() - begin).count());
@@ -349,6 +359,7 @@ void Pipeline::run_commit(std::int32_t index, const std::shared_ptr<const LaneCo
       case CommitProtocol::Next::kFailed: failed(protocol.error()); return;
       case CommitProtocol::Next::kAgain:
         parts_.mysql_outage.broke(protocol.error().message, kMySqlMeanwhile);
+        parts_.metrics.retries("mysql").Increment();
         WorkerThread::sleep(stop, backoff.next());
         break;
       case CommitProtocol::Next::kNow: break;
@@ -361,6 +372,11 @@ void Pipeline::cache(std::vector<CacheUpdate> updates) {
 }
 
 void Pipeline::reported(DeliveryReport&& report) {
+  if (report.error) {
+    parts_.metrics.retries("kafka_out").Increment();
+  } else {
+    parts_.metrics.publish_duration.Observe(std::chrono::duration<double>(report.latency).count());
+  }
   const std::int32_t index = Outbox::lane_of_ticket(report.ticket);
   LaneParts& parts = lane(index);
   {

@@ -102,7 +102,7 @@ class Pipeline final : public LaneHost {
 
   // ---- LaneHost ----
   void load(std::int32_t lane, std::vector<CandleKey> keys) override;
-  void load_histories(std::int32_t lane, std::vector<PairName> names) override;
+  void load_histories(std::int32_t lane, std::vector<PairName> names, UnixSeconds clock) override;
   void commit(std::int32_t lane, std::shared_ptr<const LaneCommit> commit) override;
   void cache(std::vector<CacheUpdate> updates) override;
   void scan_bucket(std::int32_t lane, Interval interval, UnixSeconds bucket) override;
@@ -113,6 +113,7 @@ class Pipeline final : public LaneHost {
     std::unique_ptr<CandleStore> store;
     std::unique_ptr<WorkerThread> writer;
     std::unique_ptr<LaneRunner> runner;
+    std::atomic<Instant> asked_store_at{Instant{}};  // when the writer began to wait for an answer; else Instant{}
     std::mutex inbox_mutex;
     std::vector<DeliveryReport> inbox;  // reports that wait for the lane's turn
     // Copied out on the lane's turn, for metrics.
