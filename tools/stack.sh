@@ -67,6 +67,9 @@ require_free_port() {
   owner=$(ss -Hltnp "sport = :$port" 2>/dev/null |
     sed -nE '1s/.*users:\(\("([^"]*)",pid=([0-9]+).*/ by \1 (pid \2)/p')
   other_base=$(((port_base + 1000) % 10000 + 20000))
+  if [[ $(running_servers) ]]; then
+    die "port $port, for $(title_of "$1"), is in use$owner; end that, or move all servers: ./dev down && KLINED_PORT_BASE=$other_base ./dev up"
+  fi
   die "port $port, for $(title_of "$1"), is in use$owner; choose others: KLINED_PORT_BASE=$other_base ./dev up"
 }
 

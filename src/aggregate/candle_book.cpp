@@ -286,7 +286,10 @@ void CandleBook::history_loaded(const PairName& name, std::span<const TimedClose
   pair.of_1m.merge(of_1m, kReach1m);
   pair.of_15m.merge(of_15m, kReach15m);
   history_bytes_ += pair.of_1m.bytes() + pair.of_15m.bytes() - before;
-  pair.history_known = true;
+  if (std::exchange(pair.history_known, true)) return;
+  // What was published without fluctuation comes again with it.
+  const auto whole = std::ranges::find_if(pair.series, [](const auto& node) { return node && !node->partial; });
+  if (whole != pair.series.end()) mark_unpublished(**whole);
 }
 
 // ---- time ----------------------------------------------------------------------------------------------------------

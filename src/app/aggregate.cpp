@@ -104,6 +104,9 @@ int aggregate(const AggregateArguments& arguments) {
     return kFailed;
   }
   report(aggregation);
+  if (!arguments.pair.empty() && rows.empty() && aggregation.ledger()[Outcome::kApplied] > 0) {
+    complain(fmt::format("no candle is of pair {}: it is case-sensitive, and stands in pair_addr", arguments.pair));
+  }
   return kOk;
 }
 

@@ -76,8 +76,8 @@ Metrics::Metrics(std::string_view version)
       messages(counter(*registry_, "klined_messages_total", "Input messages read.").Add({})),
       input_bytes(counter(*registry_, "klined_input_bytes_total", "Bytes of the input messages' values.").Add({})),
       candles_published(
-          counter(*registry_, "klined_candles_published_total", "Candles in acknowledged messages.").Add({})),
-      dead_letters(counter(*registry_, "klined_dead_letters_total", "Dead letters acknowledged.").Add({})),
+          counter(*registry_, "klined_candles_published_total", "Candles handed to the producer.").Add({})),
+      dead_letters(counter(*registry_, "klined_dead_letters_total", "Dead letters handed to the producer.").Add({})),
       commits(counter(*registry_, "klined_commits_total", "Committed transactions.").Add({})),
       inflight_bytes(gauge(*registry_, "klined_inflight_bytes", "Input bytes read and not yet applied.").Add({})),
       series_cached(gauge(*registry_, "klined_series_cached", "Series (pair x interval) in memory.").Add({})),

@@ -126,7 +126,7 @@ struct KafkaPublisher::State {
   rd_kafka_resp_err_t produce(Pending& pending);
   // What follows runs on the publisher's thread alone.
   void run();
-  void report(Place place, rd_kafka_resp_err_t code, std::int32_t partition, std::int64_t offset);
+  void report(Place place, const rd_kafka_message_t& message);
   void report_refused();
   void replace_client();
   void end(std::shared_ptr<KafkaClient> old);
@@ -250,7 +250,7 @@ Result<std::shared_ptr<KafkaClient>> KafkaPublisher::State::make_client() {
   rd_kafka_conf_set_opaque(conf->get(), this);
   rd_kafka_conf_set_dr_msg_cb(conf->get(), [](rd_kafka_t*, const rd_kafka_message_t* message, void* opaque) {
     auto* const item = static_cast<Pending*>(message->_private);
-    static_cast<State*>(opaque)->report(item->self, message->err, message->partition, message->offset);
+    static_cast<State*>(opaque)->report(item->self, *message);
   });
   rd_kafka_conf_set_error_cb(conf->get(), [](rd_kafka_t* handle, int code, const char* text, void* opaque) {
     auto& state = *static_cast<State*>(opaque);
@@ -278,12 +278,14 @@ void KafkaPublisher::State::run() {
   report_refused();
 }
 
-void KafkaPublisher::State::report(Place place, rd_kafka_resp_err_t code, std::int32_t partition, std::int64_t offset) {
+void KafkaPublisher::State::report(Place place, const rd_kafka_message_t& message) {
+  const rd_kafka_resp_err_t code = message.err;
   DeliveryReport report;
   report.ticket = place->ticket;
   if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
-    report.partition = partition;
-    report.offset = offset;
+    report.partition = message.partition;
+    report.offset = message.offset;
+    report.latency = std::chrono::microseconds(std::max<std::int64_t>(0, rd_kafka_message_latency(&message)));
   } else {
     report.error = delivery_error(code, place->publication);
     const bool given_back = code == RD_KAFKA_RESP_ERR__PURGE_QUEUE || code == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT;
@@ -302,7 +304,11 @@ void KafkaPublisher::State::report_refused() {
     const std::scoped_lock lock(mutex);
     places.swap(refused);
   }
-  for (const Place place : places) report(place, place->refused, -1, -1);
+  for (const Place place : places) {
+    rd_kafka_message_t message{};
+    message.err = place->refused;
+    report(place, message);
+  }
 }
 
 void KafkaPublisher::State::replace_client() {

@@ -318,8 +318,11 @@ Result<Config> parse_config(const std::string& text, const std::string& name) {
 }
 
 Result<Config> load_config(const std::string& path) {
+  errno = 0;
   std::ifstream file(path, std::ios::binary);
   std::ostringstream text;
+  if (file && file.peek() == std::ifstream::traits_type::eof() && errno == 0)
+    return fatal(fmt::format("the config {} is empty: start from config/minimal.yaml", path));
   // A directory opens, and fails only when it is read.
   if (!file || !(text << file.rdbuf())) {
     return fatal(fmt::format("cannot read the config {}: {}", path,

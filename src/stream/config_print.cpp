@@ -121,6 +121,14 @@ std::string print_config(const Config& config) {
   return out;
 }
 
+namespace {
+
+std::string masked(std::string_view key) {
+  return fmt::format("{} is the mask that `klined config print` writes in its place: put the password in", key);
+}
+
+}  // namespace
+
 std::vector<std::string> oddities_of(const Config& config) {
   std::vector<std::string> found;
   if (!publishes(config)) found.emplace_back("env is local: no candles are published to Kafka");
@@ -140,6 +148,8 @@ std::vector<std::string> oddities_of(const Config& config) {
   if (config.input.allow_dedupe_gap) {
     found.emplace_back("input.allow_dedupe_gap is true: trades sent twice around a gap in the log may count twice");
   }
+  if (config.mysql.password == kMask) found.emplace_back(masked("mysql.password"));
+  if (config.redis && config.redis->password == kMask) found.emplace_back(masked("redis.password"));
   if (config.mysql.password.empty() && config.mysql.socket.empty()) {
     found.emplace_back("mysql.password is empty");
   }

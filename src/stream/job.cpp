@@ -72,6 +72,7 @@ struct Job::Session {
   Ledger counted;  // into the metrics
   double delay_seconds = 0;
   std::int64_t counted_published = 0, counted_rows = 0, counted_dead = 0, counted_commits = 0;
+  CacheStats counted_cache;
 
   ~Session() {
     lock_keeper.reset();
@@ -456,6 +457,13 @@ void Job::count(Session& session) {
   grow(metrics_.rows_written("all"), totals.rows_written, session.counted_rows);
   grow(metrics_.dead_letters, totals.dead_letters, session.counted_dead);
   grow(metrics_.commits, totals.commits, session.counted_commits);
+  if (session.cache) {
+    const CacheStats stats = session.cache->stats();
+    grow(metrics_.cache_updates("written"), stats.updates_written, session.counted_cache.updates_written);
+    grow(metrics_.cache_updates("older"), stats.updates_older, session.counted_cache.updates_older);
+    grow(metrics_.cache_updates("dropped"), stats.updates_dropped, session.counted_cache.updates_dropped);
+    grow(metrics_.retries("redis"), stats.errors, session.counted_cache.errors);
+  }
   metrics_.memory_bytes("candles").Set(static_cast<double>(totals.candle_bytes));
   metrics_.memory_bytes("dedupe").Set(static_cast<double>(totals.dedupe_bytes));
   metrics_.inflight_bytes.Set(static_cast<double>(totals.inflight_bytes));
@@ -491,7 +499,8 @@ void Job::report(Session& session, bool at_start) {
   for (const auto& [log, next] : session.next_offsets)
     lag += std::max<std::int64_t>(0, session.source->high_watermark(log) - next);
   spdlog::info(
-      "last {} s: {} | in all: published={} rows={} | lag={} messages delay={:.0f} ms pairs={} candles={} memory={} "
+      "last {} s: {} | since it became active: published={} rows={} | lag={} messages delay={:.0f} ms pairs={} "
+      "candles={} memory={} "
       "MiB",
       kReportInterval.count() / 1000, describe(since), totals.candles_published, totals.rows_written, lag,
       session.delay_seconds * 1000, totals.pairs, totals.candles,

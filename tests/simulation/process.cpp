@@ -304,12 +304,12 @@ void Process::load(std::int32_t index, std::vector<CandleKey> keys) {
   });
 }
 
-void Process::load_histories(std::int32_t index, std::vector<PairName> names) {
+void Process::load_histories(std::int32_t index, std::vector<PairName> names, UnixSeconds clock) {
   Loader& loader = loader_of(index);
-  loader.tasks.emplace_back([this, index, &loader, names = std::move(names)] {
+  loader.tasks.emplace_back([this, index, &loader, names = std::move(names), clock] {
     const auto read = [&](Interval interval, UnixSeconds reach) -> Result<LastCloses> {
       if (std::ranges::find(config_.intervals, interval) == config_.intervals.end()) return LastCloses(names.size());
-      return loader.reader->last_closes(interval, names, world_.clock.wall_seconds() - reach);
+      return loader.reader->last_closes(interval, names, clock - reach);
     };
     const Result<LastCloses> of_1m = read(Interval::k1m, 3600 + 60);
     if (!passes(of_1m)) return error_.has_value();

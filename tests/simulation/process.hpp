@@ -68,7 +68,7 @@ class Process final : public LaneHost {
 
   // ---- LaneHost ----
   void load(std::int32_t lane, std::vector<CandleKey> keys) override;
-  void load_histories(std::int32_t lane, std::vector<PairName> names) override;
+  void load_histories(std::int32_t lane, std::vector<PairName> names, UnixSeconds clock) override;
   void commit(std::int32_t lane, std::shared_ptr<const LaneCommit> commit) override;
   void cache(std::vector<CacheUpdate> updates) override;
   void scan_bucket(std::int32_t lane, Interval interval, UnixSeconds bucket) override;

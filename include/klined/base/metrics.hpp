@@ -47,9 +47,10 @@ class Metrics {
   Counter& trades(std::string_view outcome);
   // klined_rows_written_total{interval}: rows in committed transactions.
   Counter& rows_written(std::string_view interval);
-  // klined_retries_total{part}: steps done again after a passing fault; part is mysql, kafka_in, kafka_out or redis.
+  // klined_retries_total{part}: steps done again after a passing fault; part is mysql, kafka_out or redis.
   Counter& retries(std::string_view part);
-  // klined_cache_updates_total{result}: candles for Redis; result is written, dropped or failed.
+  // klined_cache_updates_total{result}: candles for Redis; result is written, older (Redis held a newer version) or
+  // dropped (a repair brings them back).
   Counter& cache_updates(std::string_view result);
   // klined_partition_lag{topic,partition}: messages that the broker has and klined has not read yet.
   Gauge& partition_lag(std::string_view topic, std::int32_t partition);
@@ -77,8 +78,8 @@ class Metrics {
  public:
   Counter& messages;            // klined_messages_total: input messages read
   Counter& input_bytes;         // klined_input_bytes_total: their values' bytes
-  Counter& candles_published;   // klined_candles_published_total: candles in acknowledged messages
-  Counter& dead_letters;        // klined_dead_letters_total: dead letters acknowledged
+  Counter& candles_published;   // klined_candles_published_total: candles handed to the producer
+  Counter& dead_letters;        // klined_dead_letters_total: dead letters handed to the producer
   Counter& commits;             // klined_commits_total: committed transactions
   Gauge& inflight_bytes;        // klined_inflight_bytes: input read and not yet applied
   Gauge& series_cached;         // klined_series_cached: pair × interval in memory

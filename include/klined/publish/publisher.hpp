@@ -3,6 +3,7 @@
 // Production is KafkaPublisher; tests have a double that fails, delays and loses.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -30,6 +31,7 @@ struct DeliveryReport {
   Publication publication;      // given back where there is an error; else empty
   std::int32_t partition = -1;  // where it was delivered
   std::int64_t offset = -1;
+  std::chrono::microseconds latency{0};  // from send() to the acknowledgement; 0 where it was not delivered
 };
 
 // send() is thread-safe; reports come on the publisher's own thread, each accepted publication's exactly once.
