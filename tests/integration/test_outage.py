@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """MySQL, Kafka and Redis stopped under load, each by itself: klined waits, says so once, and recovers."""
 
+import os
 import re
+import signal
 import time
 import unittest
 
@@ -64,6 +66,30 @@ class Outage(unittest.TestCase):
 
     def test_redis(self):
         self.outage("redis")
+
+    def test_stop_while_mysql_is_frozen(self):
+        """A server that keeps its connections and never answers does not keep the job from ending; nothing is lost."""
+        with Site() as site:
+            site.init()
+            feed = site.start_feed(trades=RATE * 6, rate=RATE, speed=10, pairs=100, seed=8, start=START)
+            job = site.start(engine={"shutdown_timeout": "2s"}).await_active()
+            wait_until("the first commits", lambda: sum(site.stored_offsets().values()) > 10)
+            folder = os.path.dirname(site.stack.script)
+            with open(os.path.join(folder, ".stack", "run", "mysql.pid"), encoding="ascii") as file:
+                server = int(file.read())
+            os.kill(server, signal.SIGSTOP)
+            try:
+                time.sleep(2)
+                job.send(signal.SIGTERM)
+                self.assertEqual(job.wait(30), 1, job.log_end())
+            finally:
+                os.kill(server, signal.SIGCONT)
+            self.assertIn("ending at once", job.log())
+            job = site.start("again")
+            self.assertEqual(feed.wait(), 0, feed.log_end())
+            site.await_drained(job)
+            site.judge()
+            job.stop()
 
 
 if __name__ == "__main__":
