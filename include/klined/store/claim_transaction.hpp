@@ -39,6 +39,7 @@ class ClaimTransaction {
   Result<std::map<Partition, std::vector<LaneOffset>>> read_stored();
   Status place_partition(const PartitionStart& start, const std::vector<LaneOffset>& stored);
   Result<std::vector<LaneOffset>> divide_anew(const PartitionStart& start, const std::vector<LaneOffset>& stored);
+  Status note_begin(const PartitionStart& start);
   Status write_offsets();
   std::string database() const { return connection_.options().database; }
 
