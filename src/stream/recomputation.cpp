@@ -55,8 +55,8 @@ Status Recomputation::apply(Partition& partition, std::int64_t offset, const Cha
   for (const Trade& trade : decoded_.trades) {
     const auto lane = static_cast<std::size_t>(lane_of_pair(trade.pair_hash, lanes));
     if (offset < partition.before[lane] || offset >= partition.limits[lane]) continue;
-    ++trades_;
     if (!wants(trade.pair_hash, trade.pair)) continue;
+    ++trades_;
     const UnixSeconds clock = clock_of(clocks, trade.chain).value();
     if (clock - trade.position.block_time > options_.max_lateness) continue;
     DedupeWindow& window =

@@ -73,6 +73,37 @@ class Verify(unittest.TestCase):
             job.stop()
             self.assertEqual(verify(site, config)[:2], (0, {}))
 
+    def test_repairs_what_the_job_holds_too(self):
+        """A job that has loaded a wrong row spreads it with every commit: after the repair it must not."""
+        with Site(partitions=1) as site:
+            site.init()
+            config = site.write_config("plain")
+            noon = int(time.time()) // 86_400 * 86_400 - 43_200
+            trader = Trader()
+
+            def send(job, minute):
+                site.send([trader.batch(noon + 60 * minute)])
+                site.await_drained(job)
+            first = site.start("first")
+            send(first, 0)
+            first.stop()
+            site.rows("UPDATE trade_kline_1d SET h = h * 1000, v = v + 1000 WHERE pair_address = 'PairA'")
+            job = site.start()
+            send(job, 1)
+            status, found, _ = verify(site, config)
+            self.assertEqual(status, 1)
+            (finding,) = found.values()
+            self.assertEqual((finding["interval"], finding["pair_addr"]), ("1d", "PairA"))
+            self.assertLessEqual({"h", "v"}, {cell["column"] for cell in finding["cells"]})
+            self.assertEqual(verify(site, config, "--repair")[0], 0)
+            self.assertEqual(verify(site, config)[:2], (0, {}))
+            for minute in range(2, 6):
+                send(job, minute)
+                self.assertEqual(verify(site, config)[:2], (0, {}))
+            self.assertEqual(job.activations(), 2)
+            site.judge()
+            job.stop()
+
     def test_trimmed_is_unverifiable(self):
         with Site(partitions=1) as site:
             site.init()

@@ -63,6 +63,7 @@ class Recomputation {
   // Whether this share and the options' filters hold the series.
   bool wants(std::uint64_t pair_hash, std::string_view pair) const;
 
+  // That were judged: applied, late, or duplicates.
   std::int64_t trades() const { return trades_; }
   std::size_t candle_count() const { return candles_.size(); }
   std::size_t bytes() const;
