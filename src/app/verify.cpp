@@ -293,6 +293,12 @@ Status Pass::take_in(const MessageBatch& batch) {
     if (const auto trimmed = trimmed_.find(message.log); trimmed != trimmed_.end()) {
       if (trimmed->second.first_timestamp < 0) trimmed->second.first_timestamp = message.timestamp;
     }
+    if (message.origin != nullptr) {
+      return fatal(
+          fmt::format("the record at offset {} stands for a part of another message (headers klined-origin): verify "
+                      "cannot recompute such records yet",
+                      message.offset));
+    }
     // What lies beyond is read again when it is time.
     if (message.offset < again_.next_offset(message.log) || message.offset >= again_.target(message.log)) continue;
     if (Status taken = again_.take(message); !taken) return taken;
@@ -417,6 +423,9 @@ int could_not(const Error& error) {
 int verify(const VerifyArguments& arguments) {
   const std::optional<Config> config = load_config_or_complain(arguments.config);
   if (!config) return kUsage;
+  if (arguments.repair && is_shared(*config)) {
+    return could_not({ErrorKind::kFatal, "--repair is not made for input.partitioned_by: pair: verify without it"});
+  }
   const Result<Scope> scope = scope_of(*config, arguments);
   if (!scope) return could_not(scope.error());
   const auto source = KafkaSource::open({consumer_properties(*config), config->group});

@@ -91,7 +91,7 @@ std::vector<std::string> rows_of(const ResetPlace& place, std::string_view group
 }
 
 Status end_reset(MySqlConnection& connection, std::string_view group, const std::optional<ResetPlace>& place) {
-  std::vector<std::string> statements{"DELETE FROM stream_topic", "DELETE FROM stream_meta"};
+  std::vector<std::string> statements{"DELETE FROM stream_pair", "DELETE FROM stream_topic", "DELETE FROM stream_meta"};
   if (place) std::ranges::move(rows_of(*place, group), std::back_inserter(statements));
   if (auto begun = connection.begin("end a reset"); !begun) return begun;
   for (const std::string& sql : statements) {
@@ -127,7 +127,7 @@ Result<std::vector<std::string>> reset(const MySqlOptions& options, std::string_
       spdlog::warn("reset goes on without the group's lock: {}", pinged.error().message);
   }
   if (auto done = end_reset(connection, group, place); !done) return std::unexpected(done.error());
-  for (const char* table : {"stream_offset", "stream_topic", "stream_meta"}) emptied.emplace_back(table);
+  for (const char* table : {"stream_offset", "stream_pair", "stream_topic", "stream_meta"}) emptied.emplace_back(table);
   return emptied;
 }
 

@@ -14,7 +14,6 @@ namespace klined {
 namespace {
 
 constexpr Milliseconds kTick{20};
-constexpr Milliseconds kIdleAfter{1000};
 constexpr std::size_t kLoaders = 2;
 constexpr std::size_t kScanPage = 1000;
 constexpr std::size_t kSmallestInflight = std::size_t{32} << 20U;
@@ -25,6 +24,8 @@ std::size_t workers_of(const Config& config) {
   if (config.engine.workers > 0) return static_cast<std::size_t>(config.engine.workers);
   return std::max(1U, std::thread::hardware_concurrency());
 }
+
+}  // namespace
 
 LaneOptions lane_options(const Config& config, const Claim& claim, std::int32_t lane, bool caches) {
   const auto lanes = config.engine.lanes;
@@ -37,6 +38,7 @@ LaneOptions lane_options(const Config& config, const Claim& claim, std::int32_t 
   options.intervals = config.intervals;
   options.chains = config.chains;
   options.topics = claim.topics;
+  options.pair_has_one_partition = is_shared(config);
   options.dedupe_window = config.input.dedupe_window.count();
   options.max_lateness = config.input.max_lateness.count();
   options.close_grace = config.engine.close_grace.count();
@@ -49,8 +51,6 @@ LaneOptions lane_options(const Config& config, const Claim& claim, std::int32_t 
   options.memory_limit = static_cast<std::size_t>(config.engine.memory_limit / 10 * 6 / lanes);
   return options;
 }
-
-}  // namespace
 
 Pipeline::Pipeline(PipelineParts parts, const Claim& claim)
     : parts_(std::move(parts)),
@@ -92,13 +92,14 @@ void Pipeline::start(Publisher& publisher) {
     parts->store = parts_.open_store();
     parts->writer = std::make_unique<WorkerThread>(fmt::format("lane-{}", index));
     parts->runner = std::make_unique<LaneRunner>(
-        arena_, std::make_unique<Lane>(lane_options(parts_.config, claim_, index, parts_.cache != nullptr), offsets,
-                                       *this, &publisher));
+        [this](std::function<void()> turn) { arena_.enqueue(std::move(turn)); },
+        std::make_unique<Lane>(lane_options(parts_.config, claim_, index, parts_.cache != nullptr), offsets, *this,
+                               &publisher));
     lanes_.push_back(std::move(parts));
   }
   {
     const std::lock_guard lock(idle_mutex_);
-    for (const ChainId chain : parts_.config.chains) last_seen_[chain] = parts_.clock.now();
+    idle_chains_.begin(parts_.config.chains, parts_.clock.now());
   }
   ticker_ = std::jthread([this](const std::stop_token& stop) {
     pthread_setname_np(pthread_self(), "ticker");
@@ -108,8 +109,16 @@ void Pipeline::start(Publisher& publisher) {
 
 // ---- the input's thread --------------------------------------------------------------------------------------------
 
-void Pipeline::assign(LogId log, std::int64_t offset, ChainClocks clocks) {
-  sequencer_.assign(log, offset, std::move(clocks));
+void Pipeline::assign(LogId log, std::int64_t offset, ChainClocks clocks, const std::vector<SourceWindow>& windows) {
+  sequencer_.assign(log, offset, std::move(clocks), windows);
+}
+
+void Pipeline::note_end(LogId log, std::int64_t offset) {
+  if (!sequencer_.skip_to(log, offset)) return;
+  auto batch = std::make_shared<DecodedBatch>();
+  batch->places.emplace_back(log, sequencer_.place_of(log));
+  batch->chain_clocks = sequencer_.chain_clocks();
+  for (const auto& parts : lanes_) parts->runner->post_batch(batch);
 }
 
 void Pipeline::ingest(MessageBatch input) {
@@ -123,6 +132,15 @@ void Pipeline::ingest(MessageBatch input) {
       for (std::size_t i = range.begin(); i != range.end(); ++i) decode_part(decoder, lane_count_, batch->parts[i]);
     });
   });
+  for (const DecodedBatch::Part& part : batch->parts) {
+    if (!part.decoded.contradicts_origin) continue;
+    const std::string& topic = claim_.topics.at(part.message.log.topic_rank());
+    failed(
+        {ErrorKind::kFatal, fmt::format("{}[{}] offset {}: klined-indexes does not number the elements of the record: "
+                                        "what wrote it is broken; write the topic anew",
+                                        topic, part.message.log.partition(), part.message.offset)});
+    return;
+  }
   sequencer_.sequence(*batch);
   batch->bytes = input.bytes;
   {
@@ -130,7 +148,8 @@ void Pipeline::ingest(MessageBatch input) {
     const Instant now = parts_.clock.now();
     for (const DecodedBatch::Part& part : batch->parts) {
       batch->bytes += sizeof(part) + part.decoded.trades.capacity() * (sizeof(Trade) + sizeof(std::uint32_t));
-      for (const ChainClock& clock : part.largest) last_seen_[clock.chain] = now;
+      if (part.message.origin != nullptr) batch->bytes += part.message.origin->bytes();
+      for (const ChainClock& clock : part.largest) idle_chains_.saw(clock.chain, now);
     }
   }
   parts_.metrics.messages.Increment(static_cast<double>(input.messages.size()));
@@ -150,16 +169,7 @@ void Pipeline::wait_for_room(Milliseconds timeout) {
 
 void Pipeline::note_drained() {
   const std::lock_guard lock(idle_mutex_);
-  drained_at_ = parts_.clock.now();
-}
-
-std::vector<ChainId> Pipeline::idle_chains() const {
-  const std::lock_guard lock(idle_mutex_);
-  std::vector<ChainId> idle;
-  for (const auto& [chain, seen] : last_seen_) {
-    if (drained_at_ >= seen + kIdleAfter) idle.push_back(chain);
-  }
-  return idle;
+  idle_chains_.drained(parts_.clock.now());
 }
 
 bool Pipeline::drain(Milliseconds timeout) {
@@ -190,8 +200,12 @@ bool Pipeline::drain(Milliseconds timeout) {
 // ---- time ----------------------------------------------------------------------------------------------------------
 
 void Pipeline::tick_lanes() {
-  Lane::Tick tick{parts_.clock.now(), parts_.clock.wall_seconds(), idle_chains(), false,
-                  catching_up_.load(std::memory_order_relaxed)};
+  Lane::Tick tick{
+      parts_.clock.now(), parts_.clock.wall_seconds(), {}, false, catching_up_.load(std::memory_order_relaxed)};
+  {
+    const std::lock_guard lock(idle_mutex_);
+    tick.idle_chains = idle_chains_.idle();
+  }
   UnixSeconds closed = std::numeric_limits<UnixSeconds>::max();
   for (const auto& parts : lanes_) {
     tick.queue_empty = inflight_bytes_.load() == 0;

@@ -61,6 +61,15 @@ TEST_F(StoreTest, StoresOfOneProcessShareTheClaim) {
   EXPECT_TRUE(done) << message(done);
 }
 
+TEST_F(StoreTest, ALaterOwnersCandlesAreNotLoaded) {
+  MySqlCandleStore first = claimed_store(1);
+  ASSERT_TRUE(first.commit(commit_from(100, {row(0)})));
+  EXPECT_TRUE(first.load(keys_of({row(0)})));
+  MySqlCandleStore second = claimed_store(2);
+  EXPECT_EQ(kind(first.load(keys_of({row(0)}))), ErrorKind::kFenced);
+  EXPECT_TRUE(second.load(keys_of({row(0)})));
+}
+
 TEST_F(StoreTest, AnotherGroupIsRefused) {
   claimed_store();
   ClaimRequest other = request(2);
@@ -145,6 +154,26 @@ TEST_F(StoreTest, LanesChangeWhereTheyStandAtOneOffset) {
   EXPECT_EQ(back->offsets[2].window_offset, 52);
 }
 
+TEST_F(StoreTest, ALaneWithoutCandlesOpensNoneForOthers) {
+  MySqlCandleStore store(options_);
+  ASSERT_TRUE(store.claim(request(1)));
+  LaneCommit lane0 = commit_from(100);
+  LaneCommit lane1 = commit_from(100);
+  lane1.lane = 1;
+  for (LaneCommit::Advance& advance : lane1.offsets) {
+    advance.to.lane = 1;
+    advance.to.max_block_time = advance.to.closed_until = -1;
+  }
+  ASSERT_TRUE(store.commit(lane0));
+  ASSERT_TRUE(store.commit(lane1));
+  const auto claimed = store.claim(request(2, 5));
+  ASSERT_TRUE(claimed) << message(claimed);
+  for (const LaneOffset& offset : claimed->offsets) {
+    EXPECT_EQ(offset.closed_until, lane0.offsets[0].to.closed_until);
+    EXPECT_EQ(offset.max_block_time, lane0.offsets[0].to.max_block_time);
+  }
+}
+
 // ---- Turns and resets ----------------------------------------------------------------------------------------------
 
 TEST_F(StoreTest, TheGroupsLockHasOneHolder) {
@@ -208,7 +237,7 @@ TEST_F(StoreTest, ResetStartsOver) {
   const auto done = reset(options_, "group-a");
   ASSERT_TRUE(done) << message(done);
   EXPECT_THAT(*done, ElementsAre("trade_kline_1m", "trade_kline_5m", "trade_kline_1d", "trade_kline_1mo",
-                                 "stream_offset", "stream_topic", "stream_meta"));
+                                 "stream_offset", "stream_pair", "stream_topic", "stream_meta"));
   EXPECT_EQ(
       ask("SELECT (SELECT COUNT(*) FROM trade_kline_1m)+(SELECT COUNT(*) FROM trade_kline_1d)+(SELECT COUNT(*) FROM "
           "stream_offset)+(SELECT COUNT(*) FROM stream_topic)+(SELECT COUNT(*) FROM stream_meta)"),

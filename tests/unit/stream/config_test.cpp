@@ -235,7 +235,7 @@ TEST(Config, InputIsChecked) {
   const auto input = [](const std::string& lines) {
     return refusal("kafka: {brokers: k}\nmysql: {host: m, user: u, database: d}\ninput: {" + lines + "}\n");
   };
-  EXPECT_THAT(input("topics: [t], partitioned_by: pair"), HasSubstr("input.partitioned_by: pair is not supported yet"));
+  EXPECT_THAT(input("topics: [t], partitioned_by: key"), HasSubstr("input.partitioned_by: \"key\" must be any (one"));
   EXPECT_THAT(input("topics: [t], start: yesterday"), HasSubstr("input.start: \"yesterday\" must be earliest, latest"));
   EXPECT_THAT(input("topics: [t, t]"), HasSubstr("input.topics: \"t\" stands twice"));
   EXPECT_THAT(input("topics: [t, t-dlq]"), HasSubstr("t-dlq is the dead-letter topic of t"));
@@ -314,6 +314,19 @@ TEST(Config, PrintedTextReadsBackTheSame) {
   const Config again = parsed(text);
   EXPECT_EQ(again.mysql.user, "a\"b\\c ${x} $");
   EXPECT_EQ(print_config(again), text);
+}
+
+TEST(Config, PartitionsAreSharedWherePairsHaveOne) {
+  EXPECT_FALSE(is_shared(parsed(std::string(kNeeded))));
+  const Config shared = parsed(
+      "kafka: {brokers: k}\ninput: {topics: [sol-trades-by-pair], partitioned_by: pair}\n"
+      "mysql: {host: h, user: u, database: d}\n");
+  EXPECT_TRUE(is_shared(shared));
+  EXPECT_THAT(print_config(shared), HasSubstr("partitioned_by: pair"));
+  EXPECT_TRUE(is_shared(parsed(print_config(shared))));
+  EXPECT_EQ(dead_letter_topic(shared, "sol-trades-by-pair"), "sol-trades-dlq");
+  EXPECT_EQ(origin_topic("sol-trades"), std::nullopt);
+  EXPECT_EQ(origin_topic("-by-pair"), std::nullopt);
 }
 
 TEST(Config, OdditiesAreWarnedOf) {
