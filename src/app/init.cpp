@@ -1,12 +1,16 @@
 // `klined init` makes what a stream needs, `klined reset` empties it.
+#include <iostream>
 #include <memory>
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "klined/app/candle_table.hpp"
 #include "klined/app/commands.hpp"
 #include "klined/publish/kafka_admin.hpp"
+#include "klined/source/kafka_source.hpp"
 #include "klined/store/schema.hpp"
+#include "klined/stream/config_values.hpp"
 #include "klined/stream/connections.hpp"
 
 namespace klined::app {
@@ -114,20 +118,74 @@ int init(const std::string& path, bool input_topics) {
   return kOk;
 }
 
-int reset_group(const std::string& path, bool sure) {
+// Where each partition of the input begins: its log's first offset, or that of the first record at or after the time.
+Result<ResetPlace> place_of(const Config& config, const std::string& to) {
+  std::optional<UnixSeconds> time;
+  if (to != "earliest") {
+    time = parse_time(to, SystemClock().wall_seconds());
+    if (!time) {
+      return fatal(
+          fmt::format("--to: \"{}\" is no time; write earliest, 2026-01-31T12:00:00Z, 2026-01-31, unix seconds, or how "
+                      "long ago, such as 7d",
+                      to));
+    }
+  }
+  const auto source = KafkaSource::open({consumer_properties(config), config.group});
+  if (!source) return std::unexpected(source.error());
+  const auto partitions = (*source)->partitions_of(config.input.topics, kTimeout);
+  if (!partitions) return std::unexpected(partitions.error());
+  ResetPlace place{.lanes = config.engine.lanes, .partitions = {}};
+  for (const TopicPartition& partition : *partitions) {
+    const Result<OffsetRange> range = (*source)->range_of(partition, kTimeout);
+    if (!range) return std::unexpected(range.error());
+    std::int64_t offset = range->low;
+    if (time) {
+      const Result<std::int64_t> at = (*source)->offset_at(partition, *time * 1000, kTimeout);
+      if (!at) return std::unexpected(at.error());
+      offset = *at;
+    }
+    place.partitions.push_back({partition.topic, partition.partition, offset});
+  }
+  return place;
+}
+
+// Asks where somebody can answer.
+bool is_sure(const Config& config, const std::string& to) {
+  const std::string where =
+      config.mysql.socket.empty() ? fmt::format("{}:{}", config.mysql.host, config.mysql.port) : config.mysql.socket;
+  const std::string what = fmt::format("reset deletes all candles and offsets of group {} in database {} ({})",
+                                       config.group, config.mysql.database, where);
+  if (isatty(STDIN_FILENO) == 0 || isatty(STDERR_FILENO) == 0) {
+    complain(what + "; add --yes to do it");
+    return false;
+  }
+  complain(fmt::format("{}; the next run makes them anew from {}", what, to.empty() ? "input.start" : to));
+  std::cerr << "Type the group's name to do it: " << std::flush;
+  std::string answer;
+  std::getline(std::cin, answer);
+  if (answer == config.group) return true;
+  complain("nothing was touched");
+  return false;
+}
+
+int reset_group(const std::string& path, const std::string& to, bool sure) {
   const std::optional<Config> config = load_config_or_complain(path);
   if (!config) return kUsage;
-  if (!sure) {
-    complain(fmt::format("reset deletes all candles and offsets of group {} in database {} ({}); add --yes to do it",
-                         config->group, config->mysql.database,
-                         config->mysql.socket.empty() ? fmt::format("{}:{}", config->mysql.host, config->mysql.port)
-                                                      : config->mysql.socket));
-    return kUsage;
+  std::optional<ResetPlace> place;
+  if (!to.empty()) {
+    Result<ResetPlace> found = place_of(*config, to);
+    if (!found) return fail(found.error());
+    place = std::move(*found);
   }
-  const Result<std::vector<std::string>> emptied = reset(mysql_options(*config), config->group);
+  if (!sure && !is_sure(*config, to)) return kUsage;
+  const Result<std::vector<std::string>> emptied = reset(mysql_options(*config), config->group, place);
   if (!emptied) return fail(emptied.error());
   for (const std::string& what : *emptied) say(what, "emptied");
-  say("group " + config->group, "starts over at input.start");
+  if (!place) say("group " + config->group, "starts over at input.start");
+  if (!place) return kOk;
+  for (const PartitionStart& start : place->partitions) {
+    say(fmt::format("{} partition {}", start.topic, start.partition), fmt::format("begins at offset {}", start.offset));
+  }
   return kOk;
 }
 
@@ -159,6 +217,7 @@ CLI::App* add_init(CLI::App& parent, int& exit_code) {
 CLI::App* add_reset(CLI::App& parent, int& exit_code) {
   struct Arguments {
     std::string config;
+    std::string to;
     bool yes = false;
   };
   auto arguments = std::make_shared<Arguments>();
@@ -166,16 +225,29 @@ CLI::App* add_reset(CLI::App& parent, int& exit_code) {
       "reset",
       "Empties candles and offsets, so that the next run replays the input\n"
       "\n"
-      "The next `klined run` begins at input.start and makes all candles anew: for changed settings (intervals, "
+      "The next `klined run` begins at input.start, or at --to, and makes all candles anew: for changed settings "
+      "(intervals, "
       "chains,\n"
       "dedupe_window, max_lateness, max_future), another group, or a repaired input. Candles whose trades the input "
       "no\n"
       "longer holds are lost. Refused while a process of the group runs. Topics and Redis are left as they are; the\n"
-      "replay publishes every candle again.");
+      "replay publishes every candle again.\n"
+      "\n"
+      "Offsets never move without the candles: a replay onto filled tables would count every trade twice. With --to\n"
+      "TIME trades before it are in no candle: a candle that spans it is of the trades after it alone.");
   add_config_option(*command, arguments->config);
-  command->add_flag("--yes", arguments->yes, "Do it; without this nothing is touched");
-  set_manual(*command, "  klined reset -c klined.yaml --yes\n");
-  command->callback([arguments, &exit_code] { exit_code = reset_group(arguments->config, arguments->yes); });
+  command
+      ->add_option("--to", arguments->to,
+                   "Begin at the log's earliest offset, or at the first record of each partition whose timestamp is at "
+                   "or after this time, in place of input.start")
+      ->type_name("earliest|TIME");
+  command->add_flag("--yes", arguments->yes, "Do it; without this it asks on a terminal, and else touches nothing");
+  set_manual(*command,
+             "  klined reset -c klined.yaml --yes\n"
+             "  klined reset --to earliest\n"
+             "  klined reset --to 2026-01-31T00:00:00Z --yes\n");
+  command->callback(
+      [arguments, &exit_code] { exit_code = reset_group(arguments->config, arguments->to, arguments->yes); });
   return command;
 }
 

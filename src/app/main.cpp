@@ -40,6 +40,8 @@ int main(int argc, char** argv) {
   app::add_pairs(cli, exit_code);
   app::add_top(cli, exit_code);
   app::add_config(cli, exit_code);
+  app::add_offsets(cli, exit_code);
+  app::add_verify(cli, exit_code);
   app::add_reset(cli, exit_code);
   try {
     return app::run_command_line(cli, exit_code, argc, argv);

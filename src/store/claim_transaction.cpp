@@ -73,6 +73,8 @@ Status ClaimTransaction::take() {
     const auto rows = stored->find({start.topic, start.partition});
     const std::vector<LaneOffset> none;
     if (auto done = place_partition(start, rows == stored->end() ? none : rows->second); !done) return done;
+    if (rows != stored->end()) continue;
+    if (auto done = note_begin(start); !done) return done;
   }
   if (auto done = write_offsets(offsets_, true); !done) return done;
   std::vector<LaneOffset> others;
@@ -80,6 +82,7 @@ Status ClaimTransaction::take() {
     if (known_.contains({start.topic, start.partition})) continue;
     const std::vector<LaneOffset> rows = begin_at(start);
     others.insert(others.end(), rows.begin(), rows.end());
+    if (auto done = note_begin(start); !done) return done;
   }
   return write_offsets(others, false);
 }
@@ -157,6 +160,9 @@ Status ClaimTransaction::register_topics() {
   std::vector<std::pair<std::int32_t, std::string>> known;
   while (rows->next()) known.emplace_back(static_cast<std::int32_t>(rows->integer(0)), rows->text(1));
   for (const PartitionStart& start : request_.partitions) {
+    if (auto done = register_topic(start.topic, known); !done) return done;
+  }
+  for (const PartitionStart& start : request_.others) {
     if (auto done = register_topic(start.topic, known); !done) return done;
   }
   for (const std::string& topic : request_.topics) {
@@ -300,24 +306,26 @@ Result<std::vector<LaneOffset>> ClaimTransaction::divide_anew(const PartitionSta
   return divided;
 }
 
+// For `klined verify`: the candles hold no trade from before.
+Status ClaimTransaction::note_begin(const PartitionStart& start) {
+  const auto rank = std::ranges::find(topics_.names(), start.topic) - topics_.names().begin();
+  sql_.clear();
+  sql_ << "INSERT INTO stream_meta (name,value) VALUES (";
+  sql_.quoted(begin_name(topics_.number_of(static_cast<std::uint32_t>(rank)), start.partition)) << ",'";
+  sql_.integer(start.offset) << "') ON DUPLICATE KEY UPDATE value=VALUES(value)";
+  if (auto done = connection_.execute(sql_.view(), "note where a partition begins"); !done)
+    return std::unexpected(done.error());
+  return {};
+}
+
 Status ClaimTransaction::write_offsets(std::span<const LaneOffset> offsets, bool are_ours) {
   constexpr std::size_t kRows = 500;
   for (std::size_t begin = 0; begin < offsets.size(); begin += kRows) {
     sql_.clear();
     sql_ << "INSERT INTO stream_offset (consumer_group,owner," << kOffsetColumns << ") VALUES ";
     for (std::size_t i = begin; i < std::min(begin + kRows, offsets.size()); ++i) {
-      const LaneOffset& offset = offsets[i];
-      sql_ << (i > begin ? ",(" : "(");
-      sql_.quoted(request_.group) << ',';
-      sql_.unsigned_integer(are_ours ? request_.owner : 0) << ',';
-      sql_.quoted(offset.topic) << ',';
-      sql_.integer(offset.partition) << ',';
-      sql_.integer(offset.lane) << ',';
-      sql_.integer(offset.next_offset) << ',';
-      sql_.integer(offset.window_offset) << ',';
-      sql_.quoted(windows_text(offset)) << ',';
-      sql_.integer(offset.max_block_time) << ',';
-      sql_.integer(offset.closed_until) << ')';
+      if (i > begin) sql_ << ',';
+      append_offset(sql_, request_.group, are_ours ? request_.owner : 0, offsets[i]);
     }
     sql_ << " ON DUPLICATE KEY UPDATE owner=" << (are_ours ? "VALUES(owner)" : "owner");
     if (auto done = connection_.execute(sql_.view(), "write the offsets' owner"); !done)

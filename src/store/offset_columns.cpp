@@ -71,4 +71,22 @@ LaneOffset read_offset(SqlRows& rows) {
   return offset;
 }
 
+void append_offset(SqlText& sql, std::string_view group, std::uint64_t owner, const LaneOffset& offset) {
+  sql << '(';
+  sql.quoted(group) << ',';
+  sql.unsigned_integer(owner) << ',';
+  sql.quoted(offset.topic) << ',';
+  sql.integer(offset.partition) << ',';
+  sql.integer(offset.lane) << ',';
+  sql.integer(offset.next_offset) << ',';
+  sql.integer(offset.window_offset) << ',';
+  sql.quoted(windows_text(offset)) << ',';
+  sql.integer(offset.max_block_time) << ',';
+  sql.integer(offset.closed_until) << ')';
+}
+
+std::string begin_name(std::int32_t topic_number, std::int32_t partition) {
+  return fmt::format("begin:{}:{}", topic_number, partition);
+}
+
 }  // namespace klined

@@ -2,9 +2,12 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+#include <iterator>
 #include <map>
 
 #include "klined/store/group_lock.hpp"
+#include "klined/store/offset_columns.hpp"
 #include "klined/store/schema.hpp"
 #include "klined/store/sql_text.hpp"
 
@@ -53,10 +56,45 @@ Status empty_table(MySqlConnection& connection, std::string_view table) {
   }
 }
 
-Status end_reset(MySqlConnection& connection) {
+// The rows that a claim would have written, had it begun at the place.
+std::vector<std::string> rows_of(const ResetPlace& place, std::string_view group) {
+  SqlText meta;
+  meta << "INSERT INTO stream_meta (name,value) VALUES ('consumer_group',";
+  meta.quoted(group) << ')';
+  SqlText topics;
+  topics << "INSERT INTO stream_topic (topic_id,topic) VALUES ";
+  SqlText offsets;
+  offsets << "INSERT INTO stream_offset (consumer_group,owner," << kOffsetColumns << ") VALUES ";
+  std::map<std::string, std::int32_t> numbers;
+  for (const PartitionStart& start : place.partitions) {
+    const auto [number, is_new] = numbers.emplace(start.topic, static_cast<std::int32_t>(numbers.size()) + 1);
+    if (is_new) {
+      topics << (number->second > 1 ? ",(" : "(");
+      topics.integer(number->second) << ',';
+      topics.quoted(start.topic) << ')';
+    }
+    meta << ",(";
+    meta.quoted(begin_name(number->second, start.partition)) << ",'";
+    meta.integer(start.offset) << "')";
+    for (std::int32_t lane = 0; lane < place.lanes; ++lane) {
+      if (lane > 0 || &start != &place.partitions.front()) offsets << ',';
+      append_offset(offsets, group, 0,
+                    {.topic = start.topic,
+                     .partition = start.partition,
+                     .lane = lane,
+                     .next_offset = start.offset,
+                     .window_offset = start.offset,
+                     .window_clocks = {}});
+    }
+  }
+  return {std::string(meta.view()), std::string(topics.view()), std::string(offsets.view())};
+}
+
+Status end_reset(MySqlConnection& connection, std::string_view group, const std::optional<ResetPlace>& place) {
+  std::vector<std::string> statements{"DELETE FROM stream_pair", "DELETE FROM stream_topic", "DELETE FROM stream_meta"};
+  if (place) std::ranges::move(rows_of(*place, group), std::back_inserter(statements));
   if (auto begun = connection.begin("end a reset"); !begun) return begun;
-  for (const std::string_view sql :
-       {"DELETE FROM stream_pair", "DELETE FROM stream_topic", "DELETE FROM stream_meta"}) {
+  for (const std::string& sql : statements) {
     const auto done = connection.execute(sql, "end a reset");
     if (done) continue;
     connection.rollback();
@@ -67,7 +105,8 @@ Status end_reset(MySqlConnection& connection) {
 
 }  // namespace
 
-Result<std::vector<std::string>> reset(const MySqlOptions& options, std::string_view group) {
+Result<std::vector<std::string>> reset(const MySqlOptions& options, std::string_view group,
+                                       const std::optional<ResetPlace>& place) {
   GroupLock lock(options, group);
   const Result<bool> locked = lock.try_acquire(Milliseconds(0));
   if (!locked) return std::unexpected(locked.error());
@@ -87,7 +126,7 @@ Result<std::vector<std::string>> reset(const MySqlOptions& options, std::string_
     if (auto pinged = lock.ping(); !pinged)
       spdlog::warn("reset goes on without the group's lock: {}", pinged.error().message);
   }
-  if (auto done = end_reset(connection); !done) return std::unexpected(done.error());
+  if (auto done = end_reset(connection, group, place); !done) return std::unexpected(done.error());
   for (const char* table : {"stream_offset", "stream_pair", "stream_topic", "stream_meta"}) emptied.emplace_back(table);
   return emptied;
 }

@@ -42,6 +42,7 @@ class ClaimTransaction {
   Result<std::map<Partition, std::vector<LaneOffset>>> read_stored();
   Status place_partition(const PartitionStart& start, const std::vector<LaneOffset>& stored);
   Result<std::vector<LaneOffset>> divide_anew(const PartitionStart& start, const std::vector<LaneOffset>& stored);
+  Status note_begin(const PartitionStart& start);
   std::vector<LaneOffset> begin_at(const PartitionStart& start) const;
   Status look_at_group();
   Status write_offsets(std::span<const LaneOffset> offsets, bool are_ours);

@@ -7,6 +7,7 @@
 #include "klined/core/clocks_text.hpp"
 #include "klined/store/candle_store.hpp"
 #include "klined/store/mysql_connection.hpp"
+#include "klined/store/sql_text.hpp"
 
 namespace klined {
 
@@ -21,5 +22,10 @@ inline constexpr std::string_view kOffsetColumns =
     "topic,partition_id,lane,next_offset,window_offset,window_clocks,max_block_time,closed_until";
 inline constexpr unsigned kOffsetColumnCount = 8;
 LaneOffset read_offset(SqlRows& rows);
+// "(…)": the values of one row, in the order of "consumer_group,owner,<kOffsetColumns>".
+void append_offset(SqlText& sql, std::string_view group, std::uint64_t owner, const LaneOffset& offset);
+
+// The name in stream_meta under which the offset stands where the candles' trades of a partition begin.
+std::string begin_name(std::int32_t topic_number, std::int32_t partition);
 
 }  // namespace klined

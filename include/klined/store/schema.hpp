@@ -1,6 +1,7 @@
 // The tables: made from sql/, and compared with it before anything is written.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -8,6 +9,7 @@
 
 #include "klined/base/error.hpp"
 #include "klined/core/interval.hpp"
+#include "klined/store/candle_store.hpp"
 #include "klined/store/mysql_connection.hpp"
 
 namespace klined {
@@ -49,7 +51,14 @@ Result<std::vector<std::string>> create_schema(const MySqlOptions& options, std:
 // Empties all tables, so that the group starts over. Refused (kFatal) while a process of the group runs, and where the
 // tables belong to another group. Where it is broken off, claims are refused until it is repeated. Returns what it
 // emptied.
-Result<std::vector<std::string>> reset(const MySqlOptions& options, std::string_view group);
+//
+// With `place`, the next run begins there, whatever its config says about the start.
+struct ResetPlace {
+  std::int32_t lanes = 1;
+  std::vector<PartitionStart> partitions;
+};
+Result<std::vector<std::string>> reset(const MySqlOptions& options, std::string_view group,
+                                       const std::optional<ResetPlace>& place = std::nullopt);
 
 // The intervals whose tables exist in the connection's database.
 Result<std::vector<Interval>> candle_tables(MySqlConnection& connection);

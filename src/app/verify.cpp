@@ -1,0 +1,498 @@
+// `klined verify`: the stored candles against the input, beside the running job.
+#include <algorithm>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <random>
+#include <thread>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "klined/app/candle_table.hpp"
+#include "klined/app/commands.hpp"
+#include "klined/source/kafka_source.hpp"
+#include "klined/store/claim_transaction.hpp"
+#include "klined/store/table_check.hpp"
+#include "klined/stream/config_values.hpp"
+#include "klined/stream/connections.hpp"
+#include "klined/stream/recomputation.hpp"
+
+namespace klined::app {
+
+namespace {
+
+constexpr int kDiffer = 1;
+constexpr int kCouldNot = 2;
+constexpr Milliseconds kTimeout{10'000};
+constexpr Milliseconds kStalled{60'000};
+constexpr Milliseconds kProgress{200};
+constexpr std::size_t kPollMessages = 2000;
+constexpr std::size_t kPollBytes = std::size_t{4} << 20U;
+constexpr int kHoldAttempts = 5;
+
+struct VerifyArguments {
+  std::string config;
+  std::string from, to, pair, intervals;
+  std::uint32_t passes = 1;
+  std::size_t limit = 100;
+  bool repair = false;
+  bool json = false;
+};
+
+// What is asked for, as values.
+struct Scope {
+  TimeRange range;
+  std::vector<Interval> intervals;
+};
+
+Result<Scope> scope_of(const Config& config, const VerifyArguments& arguments) {
+  Scope scope{.range = {}, .intervals = config.intervals};
+  const UnixSeconds now = SystemClock().wall_seconds();
+  for (const auto& [option, text, value] :
+       {std::tuple("--from", &arguments.from, &scope.range.from), std::tuple("--to", &arguments.to, &scope.range.to)}) {
+    if (text->empty()) continue;
+    const auto time = parse_time(*text, now);
+    if (!time) return fatal(fmt::format("{}: \"{}\" is no time; write 2026-01-31T12:00:00Z, or 7d", option, *text));
+    *value = *time;
+  }
+  if (scope.range.from >= scope.range.to) return fatal("--from is not before --to");
+  if (arguments.intervals.empty()) return scope;
+  scope.intervals.clear();
+  for (const std::string& name : split_list(arguments.intervals)) {
+    const auto interval = interval_of(name);
+    if (!interval || std::ranges::find(config.intervals, *interval) == config.intervals.end()) {
+      return fatal(fmt::format("--interval: {} is none of the config's intervals", name));
+    }
+    scope.intervals.push_back(*interval);
+  }
+  return scope;
+}
+
+// A row that is not what it should be.
+struct Finding {
+  CandleKey key;
+  std::vector<CellDifference> cells;  // empty where the row is missing, or should not be there
+  bool is_missing = false;
+  bool is_uncertain = false;  // trades of the bucket may have been trimmed from the log
+};
+
+std::string escaped(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '"' || c == '\\') out += '\\';
+    out += c;
+  }
+  return out;
+}
+
+std::string json_of(const Finding& finding) {
+  std::string cells;
+  for (const CellDifference& cell : finding.cells) {
+    cells += fmt::format(R"({}{{"column":"{}","stored":"{}","expected":"{}"}})", cells.empty() ? "" : ",", cell.column,
+                         escaped(cell.stored), escaped(cell.expected));
+  }
+  const char* const row = !finding.cells.empty() ? "differs" : finding.is_missing ? "missing" : "surplus";
+  return fmt::format(
+      R"({{"interval":"{}","chain_id":{},"pair_addr":"{}","time":{},"verdict":"{}","row":"{}","cells":[{}]}})"
+      "\n",
+      name_of(finding.key.interval), finding.key.chain, escaped(finding.key.pair), finding.key.time,
+      finding.is_uncertain ? "unverifiable" : "wrong", row, cells);
+}
+
+std::string text_of(const Finding& finding) {
+  const std::string begin =
+      fmt::format("{} {} {} {} {}: ", finding.is_uncertain ? "unverifiable" : "wrong", table_of(finding.key.interval),
+                  finding.key.chain, finding.key.pair,
+                  finding.key.time < 0 ? std::to_string(finding.key.time) : print_utc(finding.key.time));
+  if (finding.is_missing) return begin + "the row is missing\n";
+  if (finding.cells.empty()) return begin + "there should be no such row\n";
+  std::string out;
+  for (const CellDifference& cell : finding.cells) {
+    out += begin + fmt::format("{} is {}, should be {}\n", cell.column, cell.stored, cell.expected);
+  }
+  return out;
+}
+
+// One look at the pairs of one share.
+class Pass {
+ public:
+  Pass(const Config& config, const VerifyArguments& arguments, const Scope& scope, KafkaSource& source,
+       std::uint32_t share)
+      : config_(config),
+        arguments_(arguments),
+        scope_(scope),
+        source_(source),
+        share_(share),
+        snapshot_(mysql_options(config)),
+        again_(
+            Recomputation::Options{.rules = {config.chains, std::chrono::milliseconds(config.input.max_future).count()},
+                                   .intervals = scope.intervals,
+                                   .dedupe_window = config.input.dedupe_window.count(),
+                                   .max_lateness = config.input.max_lateness.count(),
+                                   .range = scope.range,
+                                   .pair = arguments.pair,
+                                   .shares = arguments.passes,
+                                   .share = share}) {}
+
+  Status run();
+  // After run(): writes what is wrong right. The number of rows.
+  Result<std::size_t> repair();
+
+  const std::vector<Finding>& findings() const { return findings_; }
+  std::int64_t rows() const { return rows_; }
+  std::int64_t trades() const { return again_.trades(); }
+  std::optional<UnixSeconds> uncertain() const { return uncertain_; }
+
+ private:
+  using Limits = std::map<TopicPartition, std::vector<std::int64_t>>;
+
+  static Limits limits_of(const std::vector<LaneOffset>& offsets);
+  LogId log_of(const TopicPartition& partition) const;
+  Status check_settings() const;
+  Status begin(const Limits& limits);
+  Result<std::int64_t> begin_of(const TopicPartition& partition) const;
+  Status go_on(const Limits& limits);
+  Status read();
+  Status take_in(const MessageBatch& batch);
+  void progress(bool end);
+  Status compare();
+  bool is_uncertain(UnixSeconds time) const { return uncertain_ && time <= *uncertain_; }
+  bool wants(const CandleKey& key) const { return again_.wants(hash_of_pair(key.chain, key.pair), key.pair); }
+
+  const Config& config_;
+  const VerifyArguments& arguments_;
+  const Scope& scope_;
+  KafkaSource& source_;
+  std::uint32_t share_;
+  TableSnapshot snapshot_;
+  Recomputation again_;
+  std::vector<std::string> topics_;  // by rank
+  std::map<TopicPartition, LogId> logs_;
+  std::map<LogId, TrimmedLog> trimmed_;
+  std::optional<UnixSeconds> uncertain_;
+  std::vector<Finding> findings_;
+  std::int64_t rows_ = 0;
+  std::int64_t read_ = 0, to_read_ = 0;
+  SystemClock clock_;
+  Instant shown_{};
+};
+
+Pass::Limits Pass::limits_of(const std::vector<LaneOffset>& offsets) {
+  Limits limits;
+  for (const LaneOffset& row : offsets) limits[{row.topic, row.partition}].push_back(row.next_offset);
+  return limits;
+}
+
+LogId Pass::log_of(const TopicPartition& partition) const {
+  const auto rank = std::ranges::find(topics_, partition.topic) - topics_.begin();
+  return {static_cast<std::uint32_t>(rank), static_cast<std::uint32_t>(partition.partition)};
+}
+
+Status Pass::check_settings() const {
+  const auto difference = find_difference(snapshot_.settings(), settings_text(config_));
+  if (snapshot_.settings().empty() || !difference) return {};
+  return fatal(
+      fmt::format("the candles were computed with {} = {}, and {} is {} in this config: verify with the config "
+                  "of the job",
+                  difference->name, difference->stored, difference->name, difference->wanted));
+}
+
+Status Pass::run() {
+  // First everything up to about now, without holding the server to old versions; then what came meanwhile.
+  if (Status opened = snapshot_.open(config_.group); !opened) return opened;
+  if (Status checked = check_settings(); !checked) return checked;
+  topics_ = snapshot_.topics().names();
+  Limits first = limits_of(snapshot_.offsets());
+  if (first.empty()) return fatal(fmt::format("group {} has stored nothing yet", config_.group));
+  for (auto& [partition, limits] : first) std::ranges::fill(limits, std::ranges::min(limits));
+  if (Status begun = begin(first); !begun) return begun;
+  snapshot_.close();
+  if (Status done = read(); !done) return done;
+
+  if (Status opened = snapshot_.open(config_.group); !opened) return opened;
+  if (Status done = go_on(limits_of(snapshot_.offsets())); !done) return done;
+  progress(true);
+  return compare();
+}
+
+// Where the candles' trades of the partition begin.
+Result<std::int64_t> Pass::begin_of(const TopicPartition& partition) const {
+  if (const auto noted = snapshot_.begin_of(partition.topic, partition.partition)) return *noted;
+  if (config_.input.start.kind == StartAt::Kind::kEarliest) return 0;
+  return fatal(
+      fmt::format("the tables, made by an older klined, do not say where {} partition {} begins, and "
+                  "input.start is not earliest: they cannot be verified",
+                  partition.topic, partition.partition));
+}
+
+Status Pass::begin(const Limits& limits) {
+  for (const auto& [partition, of_lanes] : limits) {
+    const LogId log = log_of(partition);
+    const Result<OffsetRange> range = source_.range_of(partition, kTimeout);
+    if (!range) return std::unexpected(range.error());
+    const Result<std::int64_t> begin = begin_of(partition);
+    if (!begin) return std::unexpected(begin.error());
+    if (of_lanes.front() > range->high) {
+      return fatal(
+          fmt::format("{} partition {} ends at offset {}, but {} is stored: it is another cluster, or the "
+                      "topic was made anew",
+                      partition.topic, partition.partition, range->high, of_lanes.front()));
+    }
+    logs_.emplace(partition, log);
+    if (range->low > *begin) trimmed_.emplace(log, TrimmedLog());
+    const std::int64_t start = std::max(range->low, *begin);
+    again_.begin(log, start, of_lanes);
+    to_read_ += std::max<std::int64_t>(0, again_.target(log) - start);
+  }
+  return {};
+}
+
+// Reads on, up to new limits.
+Status Pass::go_on(const Limits& limits) {
+  if (snapshot_.topics().names() != topics_ || limits.size() != logs_.size()) {
+    return retry("topics or partitions were added while verify ran: run it again");
+  }
+  for (const auto& [partition, of_lanes] : limits) {
+    const auto log = logs_.find(partition);
+    if (log == logs_.end()) return retry("partitions changed while verify ran: run it again");
+    const std::int64_t before = again_.target(log->second);
+    if (Status set = again_.set_limits(log->second, of_lanes); !set) return set;
+    to_read_ += again_.target(log->second) - before;
+  }
+  return read();
+}
+
+Status Pass::read() {
+  std::vector<Assignment> open;
+  for (const auto& [partition, log] : logs_) {
+    if (again_.next_offset(log) < again_.target(log)) open.push_back({partition, log, again_.next_offset(log)});
+  }
+  if (open.empty()) return {};
+  if (Status assigned = source_.assign(open); !assigned) return assigned;
+  Instant last = clock_.now();
+  while (!open.empty()) {
+    const Result<MessageBatch> batch = source_.poll(Milliseconds(50), kPollMessages, kPollBytes);
+    if (!batch) return std::unexpected(batch.error());
+    if (Status taken = take_in(*batch); !taken) return taken;
+    const Instant now = clock_.now();
+    if (!batch->messages.empty()) last = now;
+    if (now - last > kStalled) return retry("Kafka has sent no message for 60 s: is a broker away?");
+    std::erase_if(open, [this](const Assignment& a) {
+      const bool done = again_.next_offset(a.log) >= again_.target(a.log) || source_.at_end(a.log);
+      if (done) source_.pause(a.log);
+      return done;
+    });
+    progress(false);
+  }
+  return {};
+}
+
+Status Pass::take_in(const MessageBatch& batch) {
+  for (const Message& message : batch.messages) {
+    if (const auto trimmed = trimmed_.find(message.log); trimmed != trimmed_.end()) {
+      if (trimmed->second.first_timestamp < 0) trimmed->second.first_timestamp = message.timestamp;
+    }
+    if (message.origin != nullptr) {
+      return fatal(
+          fmt::format("the record at offset {} stands for a part of another message (headers klined-origin): verify "
+                      "cannot recompute such records yet",
+                      message.offset));
+    }
+    // What lies beyond is read again when it is time.
+    if (message.offset < again_.next_offset(message.log) || message.offset >= again_.target(message.log)) continue;
+    if (Status taken = again_.take(message); !taken) return taken;
+    ++read_;
+  }
+  if (again_.bytes() <= static_cast<std::size_t>(config_.engine.memory_limit)) return {};
+  return fatal(
+      fmt::format("the candles need more memory than engine.memory_limit ({}), after {} of {} messages: use "
+                  "--passes (each reads the input once, and needs a share of the memory), or narrow it with "
+                  "--from, --to, --pair, --interval",
+                  print_size(config_.engine.memory_limit), read_, to_read_));
+}
+
+void Pass::progress(bool end) {
+  if (isatty(STDERR_FILENO) == 0) return;
+  const Instant now = clock_.now();
+  if (!end && now - shown_ < kProgress) return;
+  shown_ = now;
+  const std::int64_t percent = to_read_ == 0 ? 100 : std::min<std::int64_t>(100, read_ * 100 / to_read_);
+  const auto filled = static_cast<std::size_t>(percent / 4);
+  std::cerr << fmt::format("\rpass {} of {} [{:<25}] {:>3} %  {} trades  {} candles  {} MiB ", share_ + 1,
+                           arguments_.passes, std::string(filled, '#'), percent, print_count(again_.trades()),
+                           print_count(static_cast<std::int64_t>(again_.candle_count())), again_.bytes() >> 20U)
+            << (end ? "\n" : "") << std::flush;
+}
+
+Status Pass::compare() {
+  std::vector<TrimmedLog> trimmed;
+  for (const auto& [log, first] : trimmed_) trimmed.push_back(first);
+  const auto newest = std::ranges::max(snapshot_.offsets(), {}, &LaneOffset::max_block_time).max_block_time;
+  uncertain_ = uncertain_until(trimmed, newest, config_.input.max_future.count(), config_.input.dedupe_window.count());
+  for (const Interval interval : scope_.intervals) {
+    const Status scanned = snapshot_.scan(
+        interval, scope_.range, arguments_.pair, [this](const CandleKey& key, const TableSnapshot::Compare& compare) {
+          if (!wants(key)) return;
+          ++rows_;
+          Recomputation::Entry* const expected = again_.find(key);
+          if (expected == nullptr) {
+            findings_.push_back({key, {}, false, is_uncertain(key.time)});
+            return;
+          }
+          expected->seen = true;
+          std::vector<CellDifference> cells = compare(expected->candle);
+          if (!cells.empty()) findings_.push_back({key, std::move(cells), false, is_uncertain(key.time)});
+        });
+    if (!scanned) return scanned;
+  }
+  again_.for_each([this](const CandleKey& key, const Recomputation::Entry& entry) {
+    if (!entry.seen) findings_.push_back({key, {}, true, is_uncertain(key.time)});
+  });
+  std::ranges::sort(findings_, {}, &Finding::key);
+  snapshot_.close();
+  return {};
+}
+
+Result<std::size_t> Pass::repair() {
+  RepairTransaction transaction(mysql_options(config_));
+  Result<std::vector<LaneOffset>> held = retry("");
+  for (int attempt = 0; attempt < kHoldAttempts; ++attempt) {
+    held = transaction.hold(config_.group);
+    if (held || held.error().kind != ErrorKind::kRetry) break;
+    std::this_thread::sleep_for(Milliseconds(200));
+  }
+  if (!held) return std::unexpected(held.error());
+  // The offsets stand still from here on: the rows are made for exactly them.
+  if (Status done = go_on(limits_of(*held)); !done) return std::unexpected(done.error());
+  std::vector<CandleRow> rows;
+  std::vector<CandleKey> surplus;
+  for (const Finding& finding : findings_) {
+    if (finding.is_uncertain) continue;
+    if (const Recomputation::Entry* const entry = again_.find(finding.key)) {
+      rows.push_back({finding.key, entry->candle});
+    } else {
+      surplus.push_back(finding.key);
+    }
+  }
+  std::random_device random;
+  const std::uint64_t owner = ((static_cast<std::uint64_t>(random()) << 31U) ^ random()) | 1U;
+  const Status done = transaction.finish(config_.group, owner, rows, surplus, snapshot_.topics());
+  if (!done) return std::unexpected(done.error());
+  return rows.size() + surplus.size();
+}
+
+struct Totals {
+  std::int64_t rows = 0, trades = 0;
+  std::size_t wrong = 0, uncertain = 0, repaired = 0, shown = 0;
+  std::optional<UnixSeconds> uncertain_until;
+};
+
+bool show(const Pass& pass, const VerifyArguments& arguments, Totals& totals) {
+  std::string out;
+  for (const Finding& finding : pass.findings()) {
+    ++(finding.is_uncertain ? totals.uncertain : totals.wrong);
+    if (totals.shown++ < arguments.limit) out += arguments.json ? json_of(finding) : text_of(finding);
+  }
+  totals.rows += pass.rows();
+  totals.trades += pass.trades();
+  totals.uncertain_until = pass.uncertain();
+  return print_out(out);
+}
+
+void conclude(const VerifyArguments& arguments, const Totals& totals) {
+  if (totals.shown > arguments.limit) {
+    complain(fmt::format("{} more rows are not shown: raise --limit", totals.shown - arguments.limit));
+  }
+  if (totals.uncertain > 0) {
+    complain(
+        fmt::format("{} rows are unverifiable: buckets that begin up to {} UTC may hold trades that the log no "
+                    "longer has",
+                    totals.uncertain, print_utc(std::max<UnixSeconds>(0, *totals.uncertain_until))));
+  }
+  complain(fmt::format("verified {} rows against {} trades: {} wrong, {} unverifiable{}", print_count(totals.rows),
+                       print_count(totals.trades), totals.wrong, totals.uncertain,
+                       arguments.repair ? fmt::format(", {} repaired", totals.repaired) : std::string()));
+}
+
+int could_not(const Error& error) {
+  complain(fmt::format("could not verify: {}", error.message));
+  return kCouldNot;
+}
+
+int verify(const VerifyArguments& arguments) {
+  const std::optional<Config> config = load_config_or_complain(arguments.config);
+  if (!config) return kUsage;
+  if (arguments.repair && is_shared(*config)) {
+    return could_not({ErrorKind::kFatal, "--repair is not made for input.partitioned_by: pair: verify without it"});
+  }
+  const Result<Scope> scope = scope_of(*config, arguments);
+  if (!scope) return could_not(scope.error());
+  const auto source = KafkaSource::open({consumer_properties(*config), config->group});
+  if (!source) return could_not(source.error());
+  Totals totals;
+  for (std::uint32_t share = 0; share < arguments.passes; ++share) {
+    Pass pass(*config, arguments, *scope, **source, share);
+    if (const Status done = pass.run(); !done) return could_not(done.error());
+    const std::size_t before = totals.wrong;
+    if (!show(pass, arguments, totals)) return could_not({ErrorKind::kFatal, "cannot write to stdout"});
+    if (!arguments.repair || totals.wrong == before) continue;
+    const Result<std::size_t> repaired = pass.repair();
+    if (!repaired) {
+      complain(fmt::format("could not repair: {}", repaired.error().message));
+      return kCouldNot;
+    }
+    totals.repaired += *repaired;
+  }
+  conclude(arguments, totals);
+  return totals.wrong == totals.repaired ? kOk : kDiffer;
+}
+
+}  // namespace
+
+CLI::App* add_verify(CLI::App& parent, int& exit_code) {
+  auto arguments = std::make_shared<VerifyArguments>();
+  CLI::App* const command = parent.add_subcommand(
+      "verify",
+      "Computes the stored candles once more from the input, and compares\n"
+      "\n"
+      "Reads the topics up to the stored offsets, beside the running job or without one, and compares every cell of\n"
+      "every row with MySQL as of one moment. Prints what differs, and says so in its exit status. Reads only, unless\n"
+      "--repair is given. Uses the job's decoder, dedupe window and merge, but none of what loads, keeps, writes and\n"
+      "moves offsets.\n"
+      "\n"
+      "All candles asked for are in memory at once (about 500 bytes each); where that is more than\n"
+      "engine.memory_limit it says so: use --passes, or narrow the question. The input is always read whole.\n"
+      "\n"
+      "Where the log has been trimmed since the candles' beginning, a difference in a bucket that begins up to the\n"
+      "log's first record's time + max_future + dedupe_window (at most the newest stored trade + dedupe_window) is\n"
+      "unverifiable: it may come from trades that are gone. This takes record timestamps not to go back there.");
+  add_config_option(*command, arguments->config);
+  command->add_option("--from", arguments->from, "Only candles that begin at or after this time")->type_name("TIME");
+  command->add_option("--to", arguments->to, "Only candles that begin before this time")->type_name("TIME");
+  command->add_option("--pair", arguments->pair, "Only candles of this pair")->type_name("ADDRESS");
+  command->add_option("--interval", arguments->intervals, "Only these intervals")->type_name("LIST");
+  command->add_option("--passes", arguments->passes, "Read the input so often, each time for a share of the pairs")
+      ->type_name("N")
+      ->check(CLI::Range(1, 10'000))
+      ->capture_default_str();
+  command->add_option("--limit", arguments->limit, "Show so many rows")->type_name("N")->capture_default_str();
+  command->add_flag("--repair", arguments->repair, "Write what is wrong right");
+  command->add_flag("--json", arguments->json, "One JSON object a row");
+  set_manual(
+      *command,
+      "  klined verify\n"
+      "  klined verify --from 2d --interval 1m,1h --json\n"
+      "  klined verify --repair\n",
+      "--repair holds the job's commits up for a moment, writes the rows for exactly the offsets that are then\n"
+      "stored, and takes the partitions over, all in one transaction. A running job notices at its next commit,\n"
+      "forgets what it has in memory, and goes on from the stored offsets by itself: nothing is lost, some is\n"
+      "published again. Unverifiable rows are left alone. Candles that were published wrong are published right\n"
+      "when their next trade comes.\n"
+      "\n"
+      "Exit status: 0 equal (or unverifiable, or all repaired), 1 differences, 2 could not.");
+  command->callback([arguments, &exit_code] { exit_code = verify(*arguments); });
+  return command;
+}
+
+}  // namespace klined::app
