@@ -25,6 +25,16 @@ CREATE TABLE IF NOT EXISTS stream_topic (
   UNIQUE KEY topic (topic)
 ) ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
+-- Where topics are partitioned by pair: the one partition that a pair's trades come from, by whoever wrote its first
+-- candle. A process that saw the pair on another one is refused.
+CREATE TABLE IF NOT EXISTS stream_pair (
+  chain_id INT NOT NULL,
+  pair_address VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  topic_id INT NOT NULL,
+  partition_id INT NOT NULL,
+  PRIMARY KEY (chain_id, pair_address)
+) ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
 -- consumer_group: whose candles these are. settings: what they depend on. reset: a reset was begun and is not done.
 CREATE TABLE IF NOT EXISTS stream_meta (
   name VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,

@@ -18,5 +18,6 @@ TRUNCATE TABLE trade_kline_12h;
 TRUNCATE TABLE trade_kline_1d;
 
 -- Last of all: until here, klined refuses to start.
+DELETE FROM stream_pair;
 DELETE FROM stream_topic;
 DELETE FROM stream_meta;

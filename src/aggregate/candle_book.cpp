@@ -50,6 +50,7 @@ struct CandleBook::Node {
 struct CandleBook::Pair {
   std::uint64_t hash = 0;
   ChainId chain = 0;
+  LogId log;  // where its first trade in memory was read
   std::string name;
   std::vector<std::unique_ptr<Node>> series;  // the newest candle of each interval
   Node* unpublished = nullptr;
@@ -99,26 +100,39 @@ CandleBook::~CandleBook() {
 
 // ---- trades in -----------------------------------------------------------------------------------------------------
 
-CandleBook::Pair& CandleBook::pair_of(const Trade& trade) {
+CandleBook::Pair& CandleBook::pair_of(const Trade& trade, LogId log) {
   const PairRef ref{trade.pair_hash, trade.chain, trade.pair};
   if (const auto found = pairs_.find(ref); found != pairs_.end()) return **found;
   auto pair = std::make_unique<Pair>();
   pair->hash = trade.pair_hash;
   pair->chain = trade.chain;
   pair->name = trade.pair;
+  pair->log = log;
   pair->series.resize(options_.intervals.size());
   pair->place = pair_list_.size();
   if (pairs_may_be_stored_ && (series_1m_ || series_15m_)) {
     pair->history_known = false;
     wanted_histories_.push_back(pair.get());
   }
+  if (!options_.pair_topics.empty()) new_places_.push_back(place_of(*pair, log));
   pairs_.insert(pair.get());
   pair_list_.push_back(std::move(pair));
   return *pair_list_.back();
 }
 
-Status CandleBook::add(const Trade& trade) {
-  Pair& pair = pair_of(trade);
+PairPlace CandleBook::place_of(const Pair& pair, LogId log) const {
+  return {pair.chain, pair.name, options_.pair_topics.at(log.topic_rank()), static_cast<std::int32_t>(log.partition())};
+}
+
+Status CandleBook::check_place(const Pair& pair, LogId log) const {
+  if (options_.pair_topics.empty() || pair.log == log) return {};
+  const PairPlace known = place_of(pair, pair.log);
+  return std::unexpected(misplaced_pair(place_of(pair, log), known.topic, known.partition));
+}
+
+Status CandleBook::add(const Trade& trade, LogId log) {
+  Pair& pair = pair_of(trade, log);
+  if (auto placed = check_place(pair, log); !placed) return placed;
   pair.touched = true;
   if (trade.create_time > 0 && (pair.oldest_create_time == 0 || trade.create_time < pair.oldest_create_time)) {
     pair.oldest_create_time = trade.create_time;

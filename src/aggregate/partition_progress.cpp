@@ -58,7 +58,8 @@ std::size_t PartitionProgress::window_mark() const {
 
 PartitionPlace PartitionProgress::place() const {
   const Mark& mark = marks_[window_mark()];
-  return {next_offset_, mark.offset, mark.clocks};
+  return {
+      .next_offset = next_offset_, .window_offset = mark.offset, .window_clocks = mark.clocks, .source_windows = {}};
 }
 
 // Every second mark between the first and the last goes: the window then begins a little earlier than it must.

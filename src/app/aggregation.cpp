@@ -61,7 +61,7 @@ Status Aggregation::apply(File& file, std::int64_t line) {
     } else {
       ++ledger_[Outcome::kApplied];
       if (!options_.pair.empty() && trade.pair != options_.pair) continue;
-      if (Status added = book_.add(trade); !added) return added;
+      if (Status added = book_.add(trade, trade.position.log); !added) return added;
     }
   }
   return {};

@@ -83,7 +83,8 @@ CLI::App* add_run(CLI::App& parent, int& exit_code) {
       "  KLINED_CONFIG=/etc/klined/klined.yaml klined run\n",
       "Needs the tables and topics that `klined init` makes. Goes on where the stored offsets stand; partitions "
       "without\n"
-      "any begin at `input.start`. A second process of the same group stands by and takes over.\n"
+      "any begin at `input.start`. A second process of the same group stands by and takes over, or\n"
+      "shares the partitions (input.partitioned_by: pair).\n"
       "SIGTERM or Ctrl-C: stops reading, writes what was read, exits 0 within engine.shutdown_timeout; a second one "
       "exits\n"
       "at once and loses nothing.\n"

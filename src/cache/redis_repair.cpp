@@ -166,7 +166,10 @@ bool RedisRepair::read_rows_page() {
 Result<RedisRepair::Outcome> RedisRepair::look_at(RedisConnection& connection, RedisWriter& writer,
                                                   const SeriesName& series, const Doubts& doubts_before) {
   Outcome outcome{.worked = true};
-  auto rows = source_.newest(series.chain, series.pair, series.interval, options_.keep);
+  const Result<bool> ours = source_.is_ours(series.chain, series.pair);
+  if (ours && !*ours) return outcome;
+  Result<std::vector<CandleRow>> rows = std::unexpected(ours ? Error() : ours.error());
+  if (ours) rows = source_.newest(series.chain, series.pair, series.interval, options_.keep);
   if (!rows) {
     source_failed(rows.error());
     outcome.source_errors = 1;

@@ -22,6 +22,7 @@ void DecodedMessage::clear() {
   ignored = 0;
   no_price = 0;
   dead_reason.clear();
+  contradicts_origin = false;
   texts.clear();
 }
 
@@ -183,11 +184,34 @@ void TradeDecoder::Walker::judge(const Message& message, std::uint32_t index, st
   }
 }
 
+namespace {
+
+void place_in_origin(const Origin& origin, DecodedMessage& out) {
+  const std::size_t elements =
+      out.trades.size() + out.bad.size() + static_cast<std::size_t>(out.ignored + out.no_price);
+  if (origin.indexes && origin.indexes->size() != elements) {
+    out.contradicts_origin = true;
+    return;
+  }
+  const auto index_of = [&origin](std::uint32_t index) { return origin.indexes ? (*origin.indexes)[index] : index; };
+  for (Trade& trade : out.trades) {
+    trade.position.log = origin.log;
+    trade.position.offset = origin.offset;
+    trade.position.index = index_of(trade.position.index);
+  }
+  for (BadTrade& bad : out.bad) bad.index = index_of(bad.index);
+}
+
+}  // namespace
+
 TradeDecoder::TradeDecoder(TradeRules rules) : walker_(std::make_unique<Walker>(std::move(rules))) {}
 TradeDecoder::~TradeDecoder() = default;
 TradeDecoder::TradeDecoder(TradeDecoder&&) noexcept = default;
 TradeDecoder& TradeDecoder::operator=(TradeDecoder&&) noexcept = default;
 
-void TradeDecoder::decode(const Message& message, DecodedMessage& out) { walker_->decode(message, out); }
+void TradeDecoder::decode(const Message& message, DecodedMessage& out) {
+  walker_->decode(message, out);
+  if (message.origin != nullptr && !out.dead()) place_in_origin(*message.origin, out);
+}
 
 }  // namespace klined

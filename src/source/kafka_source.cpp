@@ -14,6 +14,8 @@
 
 #include "klined/base/assertion.hpp"
 #include "klined/base/kafka_client.hpp"
+#include "klined/source/record_headers.hpp"
+#include "reading_defaults.hpp"
 
 namespace klined {
 
@@ -25,46 +27,6 @@ constexpr std::size_t kStashBytes = 8U << 20U;  // a paused partition's read-ahe
 constexpr Milliseconds kAskTimeout{5'000};      // for the questions that follow an error
 constexpr Milliseconds kAskPeriod{1'000};       // between two tries of such a question
 constexpr Milliseconds kCommitWait{1'000};      // at the end, for the last offsets that lag tools see
-
-KafkaProperties defaults() {
-  KafkaProperties properties = {
-      // The offsets are klined's own: a log that lacks them is an error, never a jump.
-      {"auto.offset.reset", "error"},
-      {"enable.auto.commit", "false"},
-      {"enable.auto.offset.store", "false"},
-      {"enable.partition.eof", "true"},
-      {"isolation.level", "read_committed"},
-      {"check.crcs", "true"},
-      {"client.id", "klined"},
-      {"group.id", "klined"},
-      // Small waits: a trade is late by each of them.
-      {"fetch.wait.max.ms", "20"},
-      {"fetch.error.backoff.ms", "50"},
-      // A message of 10 MiB passes (the broker sends at least one whole batch, whatever the limit a partition says); a
-      // response stays below the size from which its buffers cost more than its contents.
-      {"fetch.message.max.bytes", "4194304"},
-      {"fetch.max.bytes", "16777216"},
-      {"message.max.bytes", "16777216"},
-      {"receive.message.max.bytes", "67108864"},
-      // The read-ahead is bounded by bytes alone, and is the same for any number of partitions.
-      {"queued.min.messages", "10000000"},
-      {"queued.max.messages.kbytes", "65536"},
-      // Back within seconds after a broker's restart.
-      {"reconnect.backoff.ms", "50"},
-      {"reconnect.backoff.max.ms", "1000"},
-      {"socket.keepalive.enable", "true"},
-      {"log.connection.close", "false"},
-      {"topic.metadata.refresh.fast.interval.ms", "100"},
-  };
-  // A full read-ahead stops the fetching for a second; newer libraries let that be set, older ones are woken up by any
-  // answer of the broker.
-  if (rd_kafka_version() >= 0x02020000) {
-    properties["fetch.queue.backoff.ms"] = "20";
-  } else {
-    properties["topic.metadata.refresh.interval.ms"] = "1000";
-  }
-  return properties;
-}
 
 struct TopicPartitionListDeleter {
   void operator()(rd_kafka_topic_partition_list_t* list) const { rd_kafka_topic_partition_list_destroy(list); }
@@ -89,8 +51,12 @@ bool is_missing(rd_kafka_resp_err_t code) {
 
 // An assigned partition and how far it was read.
 struct Reading {
-  Reading(TopicPartition which, LogId id, std::int64_t offset)
-      : partition(std::move(which)), log(id), position(offset) {}
+  explicit Reading(const Assignment& assignment)
+      : partition(assignment.partition),
+        log(assignment.log),
+        origin_topic(assignment.origin_topic),
+        origin_rank(assignment.origin_rank),
+        position(assignment.offset) {}
   ~Reading() { drop_stash(); }
   Reading(Reading&&) = default;
   Reading& operator=(Reading&&) = delete;
@@ -103,6 +69,9 @@ struct Reading {
 
   TopicPartition partition;
   LogId log;
+  std::string origin_topic;
+  std::uint32_t origin_rank = 0;
+  std::int64_t end = -1;      // as of the last time that it was reached
   std::int64_t position = 0;  // of the next record that librdkafka gives; earlier ones are dropped
   bool at_end = false;
   bool paused = false;
@@ -127,6 +96,7 @@ struct MessageBatch::Buffers {
 
   std::shared_ptr<KafkaClient> client;  // must outlive its records
   std::vector<rd_kafka_message_t*> records;
+  std::deque<Origin> origins;  // of those records that have one
 };
 
 struct KafkaSource::State {
@@ -140,6 +110,7 @@ struct KafkaSource::State {
   void take(rd_kafka_message_t* record, MessageBatch& batch);
   // What came while a partition was paused, once it is no more.
   void take_stashes(MessageBatch& batch, std::size_t max_messages, std::size_t max_bytes);
+  void append(MessageBatch& batch, const Reading& reading, rd_kafka_message_t* record);
   void take_error(const rd_kafka_message_t& record);
   // Errors that librdkafka does not tell with a partition; on any thread.
   void take_client_error(rd_kafka_resp_err_t code, const char* text);
@@ -197,7 +168,7 @@ KafkaSource::KafkaSource(std::unique_ptr<State> state) : state_(std::move(state)
 KafkaSource::~KafkaSource() = default;
 
 Result<std::unique_ptr<KafkaSource>> KafkaSource::open(const KafkaSourceOptions& options) {
-  KafkaProperties preset = defaults();
+  KafkaProperties preset = reading_defaults();
   if (!options.group.empty()) preset["group.id"] = options.group;
   Result<KafkaConf> conf = make_kafka_conf(preset, options.properties);
   if (!conf) return std::unexpected(conf.error());
@@ -221,8 +192,7 @@ Result<std::unique_ptr<KafkaSource>> KafkaSource::open(const KafkaSourceOptions&
   return std::unique_ptr<KafkaSource>(new KafkaSource(std::move(state)));
 }
 
-// ---- Questions to the brokers
-// ----------------------------------------------------------------------------------------
+// ---- Questions to the brokers ---------------------------------------------------------------------------------------
 
 namespace {
 
@@ -296,8 +266,7 @@ Result<std::int64_t> KafkaSource::offset_at(const TopicPartition& partition, Uni
   return range->high;
 }
 
-// ---- Reading
-// ---------------------------------------------------------------------------------------------------------
+// ---- Reading --------------------------------------------------------------------------------------------------------
 
 Status KafkaSource::assign(const std::vector<Assignment>& assignments) {
   const std::scoped_lock lock(state_->mutex);
@@ -307,7 +276,7 @@ Status KafkaSource::assign(const std::vector<Assignment>& assignments) {
   state_->readings.clear();
   for (const Assignment& assignment : assignments) {
     KLINED_ASSERT(assignment.offset >= 0, "reading starts at a number");
-    state_->readings.emplace_back(assignment.partition, assignment.log, assignment.offset);
+    state_->readings.emplace_back(assignment);
   }
   state_->failure.reset();
   state_->doubts = false;
@@ -349,6 +318,7 @@ Result<MessageBatch> KafkaSource::poll(Milliseconds timeout, std::size_t max_mes
   {
     const std::scoped_lock lock(state.mutex);
     state.take_stashes(batch, max_messages, max_bytes);
+    if (state.failure) return std::unexpected(*state.failure);
   }
   std::array<rd_kafka_message_t*, kChunk> chunk;
   // librdkafka waits its whole timeout to fill a chunk: wait for one record, then take what is there.
@@ -368,21 +338,25 @@ Result<MessageBatch> KafkaSource::poll(Milliseconds timeout, std::size_t max_mes
   return batch;
 }
 
-namespace {
-
-void append(MessageBatch& batch, std::vector<rd_kafka_message_t*>& records, const Reading& reading,
-            rd_kafka_message_t* record) {
+void KafkaSource::State::append(MessageBatch& batch, const Reading& reading, rd_kafka_message_t* record) {
+  Result<std::optional<Origin>> origin = read_origin(*record, reading.origin_topic, reading.origin_rank);
+  if (!origin) {
+    fail(fmt::format("topic {} partition {} offset {}: {}", reading.partition.topic, reading.partition.partition,
+                     record->offset, origin.error().message));
+    rd_kafka_message_destroy(record);
+    return;
+  }
+  const Origin* const kept = *origin ? &batch.buffers->origins.emplace_back(std::move(**origin)) : nullptr;
   rd_kafka_timestamp_type_t type = RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
   const std::int64_t timestamp = rd_kafka_message_timestamp(record, &type);
   batch.messages.push_back({.log = reading.log,
                             .offset = record->offset,
                             .timestamp = type == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE ? -1 : timestamp,
-                            .value = std::string_view(static_cast<const char*>(record->payload), record->len)});
+                            .value = std::string_view(static_cast<const char*>(record->payload), record->len),
+                            .origin = kept});
   batch.bytes += record->len;
-  records.push_back(record);
+  batch.buffers->records.push_back(record);
 }
-
-}  // namespace
 
 void KafkaSource::State::take_stashes(MessageBatch& batch, std::size_t max_messages, std::size_t max_bytes) {
   for (Reading& reading : readings) {
@@ -391,7 +365,7 @@ void KafkaSource::State::take_stashes(MessageBatch& batch, std::size_t max_messa
       rd_kafka_message_t* const record = reading.stash.front();
       reading.stash.pop_front();
       reading.stash_bytes -= record->len;
-      append(batch, batch.buffers->records, reading, record);
+      append(batch, reading, record);
     }
   }
 }
@@ -406,7 +380,7 @@ void KafkaSource::State::take(rd_kafka_message_t* record, MessageBatch& batch) {
   reading->position = record->offset + 1;
   reading->at_end = false;
   if (!reading->paused && reading->stash.empty()) {
-    append(batch, batch.buffers->records, *reading, record);
+    append(batch, *reading, record);
     return;
   }
   reading->stash.push_back(record);
@@ -451,7 +425,10 @@ void KafkaSource::State::take_error(const rd_kafka_message_t& record) {
     return;
   }
   switch (record.err) {
-    case RD_KAFKA_RESP_ERR__PARTITION_EOF: reading->at_end = true; return;
+    case RD_KAFKA_RESP_ERR__PARTITION_EOF:
+      reading->at_end = true;
+      reading->end = record.offset;
+      return;
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
     case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
       reading->doubt = record.err;
@@ -544,8 +521,7 @@ Status KafkaSource::State::judge_existence(KafkaSource& source, Reading& reading
                            reading.partition.topic, reading.partition.partition));
 }
 
-// ---- The rest
-// --------------------------------------------------------------------------------------------------------
+// ---- The rest -------------------------------------------------------------------------------------------------------
 
 void KafkaSource::pause(LogId log) {
   const std::scoped_lock lock(state_->mutex);
@@ -562,10 +538,13 @@ void KafkaSource::resume(LogId log) {
   rd_kafka_resume_partitions(state_->client->get(), list_of(reading->partition).get());
 }
 
-bool KafkaSource::at_end(LogId log) const {
+bool KafkaSource::at_end(LogId log) const { return end_of(log).has_value(); }
+
+std::optional<std::int64_t> KafkaSource::end_of(LogId log) const {
   const std::scoped_lock lock(state_->mutex);
   const Reading* const reading = state_->reading_of(log);
-  return reading != nullptr && reading->at_end && reading->stash.empty();
+  if (reading == nullptr || !reading->at_end || !reading->stash.empty()) return std::nullopt;
+  return reading->end;
 }
 
 std::int64_t KafkaSource::high_watermark(LogId log) const {

@@ -82,8 +82,22 @@ Result<std::vector<CandleRow>> CandleReader::bucket_rows(Interval interval, Unix
                                                          const std::optional<PairName>& after, std::size_t limit) {
   sql_.clear();
   sql_ << "SELECT " << selected_columns(CandleColumns::kWithoutPositions) << " FROM " << table_of(interval)
-       << " AS k FORCE INDEX (candle_time) WHERE k.candle_time=";
+       << " AS k FORCE INDEX (candle_time)";
+  if (!partitions_.empty()) {
+    sql_ << " LEFT JOIN stream_pair AS s ON s.chain_id=k.chain_id AND s.pair_address=k.pair_address LEFT JOIN "
+            "stream_topic AS t ON t.topic_id=s.topic_id";
+  }
+  sql_ << " WHERE k.candle_time=";
   sql_.integer(time);
+  if (!partitions_.empty()) {
+    sql_ << " AND (s.partition_id IS NULL";
+    for (const auto& [topic, partition] : partitions_) {
+      sql_ << " OR (s.partition_id=";
+      sql_.integer(partition) << " AND t.topic=";
+      sql_.quoted(topic) << ')';
+    }
+    sql_ << ')';
+  }
   if (after) {
     sql_ << " AND ";
     append_after(sql_, "k.", *after);
@@ -91,6 +105,16 @@ Result<std::vector<CandleRow>> CandleReader::bucket_rows(Interval interval, Unix
   sql_ << " ORDER BY k.chain_id,k.pair_address LIMIT ";
   sql_.unsigned_integer(limit);
   return read_rows(interval, CandleColumns::kWithoutPositions);
+}
+
+Result<std::optional<PairPlace>> CandleReader::place_of(ChainId chain, std::string_view pair) {
+  sql_.clear();
+  sql_ << "SELECT t.topic,k.partition_id FROM stream_pair AS k JOIN stream_topic AS t ON t.topic_id=k.topic_id WHERE ";
+  append_series(sql_, chain, pair);
+  Result<SqlRows> rows = connection_.ask(sql_.view(), "read a pair's partition");
+  if (!rows) return std::unexpected(rows.error());
+  if (!rows->next()) return std::nullopt;
+  return PairPlace{chain, std::string(pair), std::string(rows->text(0)), static_cast<std::int32_t>(rows->integer(1))};
 }
 
 // ---- Closes --------------------------------------------------------------------------------------------------------

@@ -74,7 +74,14 @@ Status ClaimTransaction::take() {
     const std::vector<LaneOffset> none;
     if (auto done = place_partition(start, rows == stored->end() ? none : rows->second); !done) return done;
   }
-  return write_offsets();
+  if (auto done = write_offsets(offsets_, true); !done) return done;
+  std::vector<LaneOffset> others;
+  for (const PartitionStart& start : request_.others) {
+    if (known_.contains({start.topic, start.partition})) continue;
+    const std::vector<LaneOffset> rows = begin_at(start);
+    others.insert(others.end(), rows.begin(), rows.end());
+  }
+  return write_offsets(others, false);
 }
 
 // ---- May this group have these tables at all? ----------------------------------------------------------------------
@@ -148,27 +155,33 @@ Status ClaimTransaction::register_topics() {
       connection_.query("SELECT topic_id,topic FROM stream_topic FOR UPDATE", "read the known topics");
   if (!rows) return std::unexpected(rows.error());
   std::vector<std::pair<std::int32_t, std::string>> known;
-  std::int32_t next_number = 1;
-  while (rows->next()) {
-    known.emplace_back(static_cast<std::int32_t>(rows->integer(0)), rows->text(1));
-    next_number = std::max(next_number, known.back().first + 1);
-  }
+  while (rows->next()) known.emplace_back(static_cast<std::int32_t>(rows->integer(0)), rows->text(1));
   for (const PartitionStart& start : request_.partitions) {
-    const auto found = std::ranges::find(known, start.topic, &std::pair<std::int32_t, std::string>::second);
-    if (found != known.end()) continue;
-    if (known.size() == LogId::kTopicLimit) {
-      return fatal(
-          fmt::format("mysql: database {} knows {} topics already, no more can be told apart: use another database",
-                      database(), known.size()));
-    }
-    sql_.clear();
-    sql_ << "INSERT INTO stream_topic (topic_id,topic) VALUES (";
-    sql_.integer(next_number) << ',';
-    sql_.quoted(start.topic) << ')';
-    if (auto done = connection_.execute(sql_.view(), "register a topic"); !done) return std::unexpected(done.error());
-    known.emplace_back(next_number++, start.topic);
+    if (auto done = register_topic(start.topic, known); !done) return done;
+  }
+  for (const std::string& topic : request_.topics) {
+    if (auto done = register_topic(topic, known); !done) return done;
   }
   topics_ = TopicNumbers(std::move(known));
+  return {};
+}
+
+Status ClaimTransaction::register_topic(const std::string& topic,
+                                        std::vector<std::pair<std::int32_t, std::string>>& known) {
+  using Numbered = std::pair<std::int32_t, std::string>;
+  if (std::ranges::find(known, topic, &Numbered::second) != known.end()) return {};
+  if (known.size() == LogId::kTopicLimit) {
+    return fatal(
+        fmt::format("mysql: database {} knows {} topics already, no more can be told apart: use another database",
+                    database(), known.size()));
+  }
+  const std::int32_t number = known.empty() ? 1 : std::ranges::max(known, {}, &Numbered::first).first + 1;
+  sql_.clear();
+  sql_ << "INSERT INTO stream_topic (topic_id,topic) VALUES (";
+  sql_.integer(number) << ',';
+  sql_.quoted(topic) << ')';
+  if (auto done = connection_.execute(sql_.view(), "register a topic"); !done) return std::unexpected(done.error());
+  known.emplace_back(number, topic);
   return {};
 }
 
@@ -189,12 +202,8 @@ Result<std::map<ClaimTransaction::Partition, std::vector<LaneOffset>>> ClaimTran
   sql_ << ") FOR UPDATE";
   Result<SqlRows> rows = connection_.query(sql_.view(), "read the stored offsets");
   if (!rows) return std::unexpected(rows.error());
-  bool first = true;
   while (rows->next()) {
     LaneOffset offset = read_offset(*rows);
-    max_block_time_ = std::max(max_block_time_, offset.max_block_time);
-    closed_until_ = first ? offset.closed_until : std::min(closed_until_, offset.closed_until);
-    first = false;
     stored[{offset.topic, offset.partition}].push_back(std::move(offset));
   }
   if (!rows->good()) {
@@ -203,19 +212,46 @@ Result<std::map<ClaimTransaction::Partition, std::vector<LaneOffset>>> ClaimTran
                     "or {}",
                     rows->which_bad(), database(), kReset));
   }
+  if (auto done = look_at_group(); !done) return std::unexpected(done.error());
   return stored;
+}
+
+Status ClaimTransaction::look_at_group() {
+  sql_.clear();
+  sql_ << "SELECT topic,partition_id,max_block_time,closed_until FROM stream_offset WHERE consumer_group=";
+  sql_.quoted(request_.group);
+  Result<SqlRows> rows = connection_.query(sql_.view(), "read how far the group is");
+  if (!rows) return std::unexpected(rows.error());
+  while (rows->next()) {
+    known_.emplace(rows->text(0), static_cast<std::int32_t>(rows->integer(1)));
+    const UnixSeconds time = rows->integer(2);
+    if (time < 0) continue;
+    closed_until_ = max_block_time_ < 0 ? rows->integer(3) : std::min(closed_until_, rows->integer(3));
+    max_block_time_ = std::max(max_block_time_, time);
+  }
+  return {};
+}
+
+std::vector<LaneOffset> ClaimTransaction::begin_at(const PartitionStart& start) const {
+  std::vector<LaneOffset> rows;
+  for (std::int32_t lane = 0; lane < request_.lanes; ++lane) {
+    rows.push_back({.topic = start.topic,
+                    .partition = start.partition,
+                    .lane = lane,
+                    .next_offset = start.offset,
+                    .window_offset = start.offset,
+                    .window_clocks = {},
+                    .source_windows = {},
+                    .max_block_time = max_block_time_,
+                    .closed_until = closed_until_});
+  }
+  return rows;
 }
 
 Status ClaimTransaction::place_partition(const PartitionStart& start, const std::vector<LaneOffset>& stored) {
   if (stored.empty()) {
-    for (std::int32_t lane = 0; lane < request_.lanes; ++lane) {
-      offsets_.push_back({.topic = start.topic,
-                          .partition = start.partition,
-                          .lane = lane,
-                          .next_offset = start.offset,
-                          .window_offset = start.offset,
-                          .window_clocks = {}});
-    }
+    const std::vector<LaneOffset> rows = begin_at(start);
+    offsets_.insert(offsets_.end(), rows.begin(), rows.end());
     return {};
   }
   const auto [smallest, largest] = std::ranges::minmax(stored, {}, &LaneOffset::lane);
@@ -264,26 +300,26 @@ Result<std::vector<LaneOffset>> ClaimTransaction::divide_anew(const PartitionSta
   return divided;
 }
 
-Status ClaimTransaction::write_offsets() {
+Status ClaimTransaction::write_offsets(std::span<const LaneOffset> offsets, bool are_ours) {
   constexpr std::size_t kRows = 500;
-  for (std::size_t begin = 0; begin < offsets_.size(); begin += kRows) {
+  for (std::size_t begin = 0; begin < offsets.size(); begin += kRows) {
     sql_.clear();
     sql_ << "INSERT INTO stream_offset (consumer_group,owner," << kOffsetColumns << ") VALUES ";
-    for (std::size_t i = begin; i < std::min(begin + kRows, offsets_.size()); ++i) {
-      const LaneOffset& offset = offsets_[i];
+    for (std::size_t i = begin; i < std::min(begin + kRows, offsets.size()); ++i) {
+      const LaneOffset& offset = offsets[i];
       sql_ << (i > begin ? ",(" : "(");
       sql_.quoted(request_.group) << ',';
-      sql_.unsigned_integer(request_.owner) << ',';
+      sql_.unsigned_integer(are_ours ? request_.owner : 0) << ',';
       sql_.quoted(offset.topic) << ',';
       sql_.integer(offset.partition) << ',';
       sql_.integer(offset.lane) << ',';
       sql_.integer(offset.next_offset) << ',';
       sql_.integer(offset.window_offset) << ',';
-      sql_.quoted(clocks_text(offset.window_clocks)) << ',';
+      sql_.quoted(windows_text(offset)) << ',';
       sql_.integer(offset.max_block_time) << ',';
       sql_.integer(offset.closed_until) << ')';
     }
-    sql_ << " ON DUPLICATE KEY UPDATE owner=VALUES(owner)";
+    sql_ << " ON DUPLICATE KEY UPDATE owner=" << (are_ours ? "VALUES(owner)" : "owner");
     if (auto done = connection_.execute(sql_.view(), "write the offsets' owner"); !done)
       return std::unexpected(done.error());
   }

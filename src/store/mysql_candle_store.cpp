@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <tuple>
+#include <type_traits>
 
 #include "klined/base/assertion.hpp"
 #include "klined/store/candle_columns.hpp"
@@ -36,19 +38,21 @@ void append_partitions(SqlText& sql, const LaneCommit& commit, More more) {
 }
 
 // "column=CASE WHEN partition_id=0 AND topic='t' THEN … END", or the value alone where all partitions share it.
-template <typename Value>
-void append_case(SqlText& sql, const LaneCommit& commit, std::string_view column, Value LaneOffset::* member) {
-  const auto value = [&sql, member](const LaneCommit::Advance& advance) {
-    if constexpr (std::is_same_v<Value, ChainClocks>) {
-      sql.quoted(clocks_text(advance.to.*member));
+// `get` gives a LaneOffset's value: a number or a text.
+template <typename Get>
+void append_case(SqlText& sql, const LaneCommit& commit, std::string_view column, Get get) {
+  const auto value = [&sql, get](const LaneCommit::Advance& advance) {
+    if constexpr (std::is_same_v<std::invoke_result_t<Get, const LaneOffset&>, std::string>) {
+      sql.quoted(std::invoke(get, advance.to));
     } else {
-      sql.integer(advance.to.*member);
+      sql.integer(std::invoke(get, advance.to));
     }
   };
   const LaneCommit::Advance& first = commit.offsets.front();
   sql << column << '=';
-  if (std::ranges::all_of(commit.offsets,
-                          [&](const auto& advance) { return advance.to.*member == first.to.*member; })) {
+  if (std::ranges::all_of(commit.offsets, [&](const auto& advance) {
+        return std::invoke(get, advance.to) == std::invoke(get, first.to);
+      })) {
     value(first);
     return;
   }
@@ -140,6 +144,7 @@ Status MySqlCandleStore::commit(const LaneCommit& commit) {
   KLINED_ASSERT(!commit.offsets.empty(), "a commit without offsets would not be fenced");
   if (auto begun = connection_.begin("begin a commit"); !begun) return begun;
   Status done = advance_offsets(commit, *terms);
+  if (done) done = register_pairs(commit.pairs, terms->topics);
   if (done) done = upsert_rows(commit.rows, terms->topics);
   if (!done) {
     connection_.rollback();
@@ -154,7 +159,7 @@ Status MySqlCandleStore::advance_offsets(const LaneCommit& commit, const StoreCl
   sql_ << "UPDATE stream_offset FORCE INDEX (PRIMARY) SET ";
   append_case(sql_, commit, "window_offset", &LaneOffset::window_offset);
   sql_ << ',';
-  append_case(sql_, commit, "window_clocks", &LaneOffset::window_clocks);
+  append_case(sql_, commit, "window_clocks", windows_text);
   sql_ << ',';
   append_case(sql_, commit, "max_block_time", &LaneOffset::max_block_time);
   sql_ << ',';
@@ -171,6 +176,56 @@ Status MySqlCandleStore::advance_offsets(const LaneCommit& commit, const StoreCl
   const Result<std::uint64_t> matched = connection_.execute(sql_.view(), "move the stored offsets");
   if (!matched) return std::unexpected(matched.error());
   if (*matched != commit.offsets.size()) return std::unexpected(fenced(commit, terms));
+  return {};
+}
+
+// Whoever writes a pair first decides its partition; another's insert waits for that transaction, and does nothing.
+Status MySqlCandleStore::register_pairs(const std::vector<PairPlace>& pairs, const TopicNumbers& topics) {
+  std::vector<PairPlace> sorted = pairs;
+  std::ranges::sort(sorted);
+  for (std::size_t begin = 0; begin < sorted.size(); begin += kKeysPerStatement) {
+    const std::span some(sorted.data() + begin, std::min(kKeysPerStatement, sorted.size() - begin));
+    sql_.clear();
+    sql_ << "INSERT IGNORE INTO stream_pair (chain_id,pair_address,topic_id,partition_id) VALUES ";
+    for (const PairPlace& place : some) {
+      sql_ << (&place == &some.front() ? "(" : ",(");
+      sql_.integer(place.chain) << ',';
+      sql_.quoted(place.pair) << ',';
+      sql_.integer(topics.number_of(place.topic)) << ',';
+      sql_.integer(place.partition) << ')';
+    }
+    const Result<std::uint64_t> made = connection_.execute(sql_.view(), "write the pairs' partitions");
+    if (!made) return std::unexpected(made.error());
+    if (*made == some.size()) continue;
+    if (auto done = check_pairs(some, topics); !done) return done;
+  }
+  return {};
+}
+
+// Reads with a lock: a snapshot may be older than the row that was in the insert's way.
+Status MySqlCandleStore::check_pairs(std::span<const PairPlace> pairs, const TopicNumbers& topics) {
+  sql_.clear();
+  sql_ << "SELECT k.chain_id,k.pair_address,k.topic_id,k.partition_id FROM (";
+  for (const PairPlace& place : pairs) {
+    sql_ << (&place == &pairs.front() ? "SELECT " : " UNION ALL SELECT ");
+    sql_.integer(place.chain) << " AS chain_id,_ascii";
+    sql_.quoted(place.pair) << " COLLATE ascii_bin AS pair_address";
+  }
+  sql_ << ") AS wanted STRAIGHT_JOIN stream_pair AS k ON k.chain_id=wanted.chain_id AND "
+          "k.pair_address=wanted.pair_address LOCK IN SHARE MODE";
+  Result<SqlRows> rows = connection_.query(sql_.view(), "read the pairs' partitions");
+  if (!rows) return std::unexpected(rows.error());
+  while (rows->next()) {
+    const auto topic = static_cast<std::int32_t>(rows->integer(2));
+    const auto partition = static_cast<std::int32_t>(rows->integer(3));
+    const auto seen = std::ranges::find_if(pairs, [&rows](const PairPlace& place) {
+      return place.chain == rows->integer(0) && place.pair == rows->text(1);
+    });
+    if (seen == pairs.end() || (topics.number_of(seen->topic) == topic && seen->partition == partition)) continue;
+    const auto rank = topics.rank_of(topic);
+    return std::unexpected(
+        misplaced_pair(*seen, rank ? topics.names()[*rank] : fmt::format("topic number {}", topic), partition));
+  }
   return {};
 }
 

@@ -2,36 +2,60 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 
 namespace klined {
 
-std::string clocks_text(const ChainClocks& clocks) {
+std::string windows_text(const LaneOffset& offset) {
+  if (offset.source_windows.empty()) return clocks_text(offset.window_clocks);
   std::string text;
-  for (const ChainClock& clock : clocks) {
-    fmt::format_to(std::back_inserter(text), "{}{}:{}", text.empty() ? "" : ",", clock.chain, clock.time);
+  for (const SourceWindow& window : offset.source_windows) {
+    text += text.empty() ? "" : ";";
+    text += window.source == kOwnSource ? "own" : std::to_string(window.source);
+    fmt::format_to(std::back_inserter(text), "@{}={}", window.window_offset, clocks_text(window.window_clocks));
   }
   return text;
 }
 
-std::optional<ChainClocks> parse_clocks(std::string_view text) {
-  ChainClocks clocks;
-  const char* at = text.data();
-  const char* const end = at + text.size();
-  while (at != end) {
-    ChainClock clock;
-    const auto chain = std::from_chars(at, end, clock.chain);
-    if (chain.ec != std::errc() || chain.ptr == end || *chain.ptr != ':') return std::nullopt;
-    const auto time = std::from_chars(chain.ptr + 1, end, clock.time);
-    if (time.ec != std::errc()) return std::nullopt;
-    if (!clocks.empty() && clocks.back().chain >= clock.chain) return std::nullopt;
-    clocks.push_back(clock);
-    at = time.ptr;
-    if (at == end) break;
-    if (*at != ',' || at + 1 == end) return std::nullopt;
-    ++at;
+namespace {
+
+std::optional<SourceWindow> parse_window(std::string_view text) {
+  const std::size_t at = text.find('@');
+  const std::size_t equals = text.find('=');
+  if (at == std::string_view::npos || equals == std::string_view::npos || equals < at) return std::nullopt;
+  const auto number = [](std::string_view digits, auto& out) {
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), out);
+    return error == std::errc() && end == digits.data() + digits.size() && out >= 0;
+  };
+  SourceWindow window;
+  const std::string_view source = text.substr(0, at);
+  if (source != "own" && !number(source, window.source)) return std::nullopt;
+  if (!number(text.substr(at + 1, equals - at - 1), window.window_offset)) return std::nullopt;
+  std::optional<ChainClocks> clocks = parse_clocks(text.substr(equals + 1));
+  if (!clocks) return std::nullopt;
+  window.window_clocks = std::move(*clocks);
+  return window;
+}
+
+}  // namespace
+
+bool parse_windows(std::string_view text, LaneOffset& out) {
+  out.window_clocks.clear();
+  out.source_windows.clear();
+  if (text.find('@') == std::string_view::npos) {
+    std::optional<ChainClocks> clocks = parse_clocks(text);
+    if (clocks) out.window_clocks = std::move(*clocks);
+    return clocks.has_value();
   }
-  return clocks;
+  while (!text.empty()) {
+    const std::string_view part = text.substr(0, text.find(';'));
+    text.remove_prefix(std::min(text.size(), part.size() + 1));
+    std::optional<SourceWindow> window = parse_window(part);
+    if (!window || (!out.source_windows.empty() && out.source_windows.back().source >= window->source)) return false;
+    out.source_windows.push_back(std::move(*window));
+  }
+  return true;
 }
 
 LaneOffset read_offset(SqlRows& rows) {
@@ -41,9 +65,7 @@ LaneOffset read_offset(SqlRows& rows) {
   offset.lane = static_cast<std::int32_t>(rows.integer(2));
   offset.next_offset = rows.integer(3);
   offset.window_offset = rows.integer(4);
-  std::optional<ChainClocks> clocks = parse_clocks(rows.text(5));
-  if (!clocks) rows.spoil(5);
-  offset.window_clocks = std::move(clocks).value_or(ChainClocks());
+  if (!parse_windows(rows.text(5), offset)) rows.spoil(5);
   offset.max_block_time = rows.integer(6);
   offset.closed_until = rows.integer(7);
   return offset;

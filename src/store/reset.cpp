@@ -55,7 +55,8 @@ Status empty_table(MySqlConnection& connection, std::string_view table) {
 
 Status end_reset(MySqlConnection& connection) {
   if (auto begun = connection.begin("end a reset"); !begun) return begun;
-  for (const std::string_view sql : {"DELETE FROM stream_topic", "DELETE FROM stream_meta"}) {
+  for (const std::string_view sql :
+       {"DELETE FROM stream_pair", "DELETE FROM stream_topic", "DELETE FROM stream_meta"}) {
     const auto done = connection.execute(sql, "end a reset");
     if (done) continue;
     connection.rollback();
@@ -87,7 +88,7 @@ Result<std::vector<std::string>> reset(const MySqlOptions& options, std::string_
       spdlog::warn("reset goes on without the group's lock: {}", pinged.error().message);
   }
   if (auto done = end_reset(connection); !done) return std::unexpected(done.error());
-  for (const char* table : {"stream_offset", "stream_topic", "stream_meta"}) emptied.emplace_back(table);
+  for (const char* table : {"stream_offset", "stream_pair", "stream_topic", "stream_meta"}) emptied.emplace_back(table);
   return emptied;
 }
 

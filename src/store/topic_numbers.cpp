@@ -12,6 +12,10 @@ TopicNumbers::TopicNumbers(std::vector<std::pair<std::int32_t, std::string>> top
   }
 }
 
+std::int32_t TopicNumbers::number_of(std::string_view topic) const {
+  return numbers_.at(static_cast<std::size_t>(std::ranges::lower_bound(names_, topic) - names_.begin()));
+}
+
 std::optional<std::uint32_t> TopicNumbers::rank_of(std::int32_t number) const {
   const auto found = std::ranges::find(numbers_, number);
   if (found == numbers_.end()) return std::nullopt;

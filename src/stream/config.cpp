@@ -132,11 +132,12 @@ void read_input(ConfigSection section, Config::Input& out) {
   std::string partitioned_by = "any";
   section.text("partitioned_by", partitioned_by);
   if (partitioned_by == "pair") {
-    section.wrong("partitioned_by",
-                  "pair is not supported yet: write any and run one active process (others with the same "
-                  "group stand by)");
+    out.partitioned_by = Config::PartitionedBy::kPair;
   } else if (partitioned_by != "any") {
-    section.wrong("partitioned_by", fmt::format("\"{}\" must be any", partitioned_by));
+    section.wrong("partitioned_by",
+                  fmt::format("\"{}\" must be any (one active process), or pair where the topics are keyed by pair "
+                              "(several)",
+                              partitioned_by));
   }
   read_start(section, out.start);
   read_name(section, "dead_letter_suffix", out.dead_letter_suffix, 64);
@@ -337,8 +338,14 @@ std::string settings_text(const Config& config) {
 
 std::string output_topic(const Config& config, ChainId chain) { return fmt::format("klines-{}-{}", chain, config.env); }
 
+std::optional<std::string> origin_topic(std::string_view topic) {
+  constexpr std::string_view kSuffix = "-by-pair";
+  if (topic.size() <= kSuffix.size() || !topic.ends_with(kSuffix)) return std::nullopt;
+  return std::string(topic.substr(0, topic.size() - kSuffix.size()));
+}
+
 std::string dead_letter_topic(const Config& config, std::string_view input_topic) {
-  return fmt::format("{}{}", input_topic, config.input.dead_letter_suffix);
+  return origin_topic(input_topic).value_or(std::string(input_topic)) + config.input.dead_letter_suffix;
 }
 
 }  // namespace klined

@@ -32,7 +32,7 @@ constexpr std::array<Rule, 2> kCommonRules = {{
     {"metadata.broker.list", kBrokers, ""},
 }};
 
-constexpr std::array<Rule, 9> kConsumerRules = {{
+constexpr std::array<Rule, 11> kConsumerRules = {{
     {"group.id", "use the top-level key group", ""},
     {"enable.auto.commit", kOffsets, "false"},
     {"auto.commit.enable", kOffsets, "false"},
@@ -46,6 +46,9 @@ constexpr std::array<Rule, 9> kConsumerRules = {{
     {"enable.partition.eof", "klined must learn where a partition ends to know that it has caught up; remove it",
      "true"},
     {"isolation.level", "trades of aborted transactions would count; remove it", "read_committed"},
+    {"partition.assignment.strategy", "shares are handed over whole, which only an eager strategy does; remove it",
+     "range"},
+    {"max.poll.interval.ms", "it follows engine.shutdown_timeout; remove it", ""},
     {"consume.callback.max.messages", "klined polls in batches; remove it", ""},
 }};
 

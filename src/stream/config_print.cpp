@@ -57,11 +57,11 @@ void print_streams(std::string& out, const Config& config) {
   print_map(out, "producer", config.kafka.producer);
   const Config::Input& input = config.input;
   out += fmt::format(
-      "input:\n  topics: [{}]\n  partitioned_by: any\n  start: {}\n  dead_letter_suffix: {}\n  max_future: {}\n"
+      "input:\n  topics: [{}]\n  partitioned_by: {}\n  start: {}\n  dead_letter_suffix: {}\n  max_future: {}\n"
       "  max_lateness: {}\n  dedupe_window: {}\n  allow_dedupe_gap: {}\n",
-      fmt::join(input.topics, ", "), print_start(input.start), quoted(input.dead_letter_suffix),
-      print_duration(input.max_future), print_duration(input.max_lateness), print_duration(input.dedupe_window),
-      input.allow_dedupe_gap);
+      fmt::join(input.topics, ", "), is_shared(config) ? "pair" : "any", print_start(input.start),
+      quoted(input.dead_letter_suffix), print_duration(input.max_future), print_duration(input.max_lateness),
+      print_duration(input.dedupe_window), input.allow_dedupe_gap);
   const Config::Output& output = config.output;
   out += fmt::format(
       "output:\n  publish_interval: {}\n  acks: {}\n  partitioner: {}\n  partitions: {}\n  replication_factor: {}\n"

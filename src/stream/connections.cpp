@@ -34,8 +34,11 @@ RedisOptions redis_options(const Config& config) {
   return options;
 }
 
-MySqlRows::MySqlRows(const Config& config, std::function<UnixSeconds()> close_clock)
-    : intervals_(config.intervals), reader_(mysql_options(config)), close_clock_(std::move(close_clock)) {}
+MySqlRows::MySqlRows(const Config& config, Partitions partitions, std::function<UnixSeconds()> close_clock)
+    : intervals_(config.intervals),
+      partitions_(std::move(partitions)),
+      reader_(mysql_options(config)),
+      close_clock_(std::move(close_clock)) {}
 
 Result<std::vector<CandleRow>> MySqlRows::newest(ChainId chain, std::string_view pair, Interval interval,
                                                  std::size_t keep) {
@@ -56,6 +59,17 @@ Result<std::vector<SeriesName>> MySqlRows::active_since(UnixSeconds since, const
     for (const Interval interval : intervals_) series.push_back({pair.chain, pair.pair, interval});
   }
   return series;
+}
+
+Result<bool> MySqlRows::is_ours(ChainId chain, std::string_view pair) {
+  if (partitions_.empty()) return true;
+  if (last_pair_.chain == chain && last_pair_.pair == pair) return last_is_ours_;
+  const Result<std::optional<PairPlace>> place = reader_.place_of(chain, pair);
+  if (!place) return std::unexpected(place.error());
+  last_pair_ = {chain, std::string(pair)};
+  last_is_ours_ =
+      !*place || std::ranges::find(partitions_, std::pair((*place)->topic, (*place)->partition)) != partitions_.end();
+  return last_is_ours_;
 }
 
 UnixSeconds MySqlRows::close_clock(ChainId /*chain*/) { return close_clock_(); }

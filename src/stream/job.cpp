@@ -1,7 +1,6 @@
 #include "klined/stream/job.hpp"
 
 #include <algorithm>
-#include <random>
 #include <set>
 
 #include <spdlog/spdlog.h>
@@ -27,12 +26,18 @@ constexpr Milliseconds kPartitionCheck{30'000};
 constexpr Milliseconds kReportInterval{60'000};
 constexpr Milliseconds kLockPing{2000};
 constexpr Milliseconds kLockWait{1000};
+constexpr Milliseconds kShareWait{200};
+// A fenced process that still has its share takes it back after this long: the other one, which was late, knows by then
+// that it has lost it.
+constexpr Milliseconds kAfterFence{5'000};
 // While catching up, a partition this far ahead of the slowest waits until it is half as far.
 constexpr UnixSeconds kAheadLimit = 600;
 constexpr UnixMilliseconds kBehind = 60'000;  // older records than this mean catching up
 constexpr Milliseconds kRecentlyDrained{2000};
 
-Error stopped_error() { return {ErrorKind::kRetry, "stopped while starting"}; }
+// What a session's beginning ends with where the job must not go on with it.
+constexpr std::string_view kGivenUp = "given up while starting";
+Error given_up_error() { return {ErrorKind::kRetry, std::string(kGivenUp)}; }
 
 std::string describe(const Ledger& ledger) {
   std::string text = fmt::format("read={}", ledger.read());
@@ -94,7 +99,7 @@ auto Job::persist(const char* what, Call call) -> decltype(call()) {
     logged = true;
     const Instant until = clock_.now() + backoff.next();
     while (clock_.now() < until) {
-      if (stopping_) return std::unexpected(stopped_error());
+      if (must_end()) return std::unexpected(given_up_error());
       std::this_thread::sleep_for(Milliseconds(20));
     }
   }
@@ -104,27 +109,60 @@ Status Job::run() {
   if (Status status = persist("the check of schema and topics", [this] { return check_surroundings(); }); !status) {
     return stopping_ ? Status{} : status;
   }
+  if (is_shared(config_)) {
+    if (Status status = join_group(); !status) return status;
+  }
+  Status status = work();
+  membership_.reset();  // leaves the group: the others need not wait for the session timeout
+  return status;
+}
+
+Status Job::work() {
   while (!stopping_) {
-    const Result<bool> mine = wait_for_lock();
+    const Result<bool> mine = is_shared(config_) ? wait_for_share() : wait_for_lock();
     if (!mine) return std::unexpected(mine.error());
     if (!*mine) break;  // stopped while standing by
-    const Result<SessionEnd> end = run_session();
-    if (!end) {
-      if (stopping_ && end.error().kind == ErrorKind::kRetry && end.error().message == stopped_error().message)
-        return {};
-      return std::unexpected(end.error());
+    Result<SessionEnd> end = run_session();
+    if (!end && must_end() && end.error().kind == ErrorKind::kRetry && end.error().message == kGivenUp) {
+      end = stopping_ ? SessionEnd::kStopped : SessionEnd::kHandedOver;
     }
-    if (*end == SessionEnd::kStopped) return {};
-    if (*end == SessionEnd::kFenced) {
+    metrics_.active.Set(0);
+    if (membership_) {
+      // Whoever has them next tells of their lag.
+      for (const TopicPartition& p : share_) metrics_.partition_lag(p.topic, p.partition).Set(0);
+      membership_->release();
+    }
+    if (!end) return std::unexpected(end.error());
+    if (!goes_on(*end)) break;
+  }
+  return {};
+}
+
+bool Job::goes_on(SessionEnd end) {
+  switch (end) {
+    case SessionEnd::kStopped: return false;
+    case SessionEnd::kFenced:
       spdlog::warn(
           "another process of group {} has claimed the partitions: nothing of it was written here since; standing by",
           config_.group);
-      lock_.reset();
-    } else {
+      if (!membership_) lock_.reset();
+      for (const Instant until = clock_.now() + kAfterFence; membership_ && !stopping_ && clock_.now() < until;) {
+        std::this_thread::sleep_for(kShareWait);
+      }
+      break;
+    case SessionEnd::kPartitions:
       spdlog::info("the topics have more partitions now: starting again with all of them");
-    }
+      break;
+    case SessionEnd::kHandedOver: break;  // the group's next share is logged where it comes
+    case SessionEnd::kLost:
+      spdlog::warn("group {}: what was not committed is forgotten here, its next reader reads it again", config_.group);
+      break;
   }
-  return {};
+  return true;
+}
+
+bool Job::must_end() const {
+  return stopping_ || (membership_ && membership_->demand() != GroupMembership::Demand::kNone);
 }
 
 Status Job::check_surroundings() {
@@ -172,6 +210,40 @@ Result<bool> Job::wait_for_lock() {
   return false;
 }
 
+Status Job::join_group() {
+  auto joined = GroupMembership::open({.properties = consumer_properties(config_),
+                                       .group = config_.group,
+                                       .topics = config_.input.topics,
+                                       .hand_over_timeout = config_.engine.shutdown_timeout + Milliseconds(5000)});
+  if (!joined) return std::unexpected(joined.error());
+  membership_ = std::move(*joined);
+  lock_ = std::make_unique<GroupLock>(mysql_options(config_), config_.group);
+  return {};
+}
+
+Result<bool> Job::wait_for_share() {
+  bool said = false;
+  metrics_.active.Set(0);
+  while (!stopping_) {
+    if (const std::optional<Error> failure = membership_->failure()) return std::unexpected(*failure);
+    std::optional<GroupMembership::Share> share = membership_->take(kShareWait);
+    if (share && !share->partitions.empty()) {
+      share_ = std::move(share->partitions);
+      metrics_.active.Set(1);
+      return true;
+    }
+    if (!share) continue;
+    membership_->release();
+    if (!said) {
+      spdlog::info("group {} has more processes than its topics have partitions: standing by for a share",
+                   config_.group);
+    }
+    said = true;
+    std::this_thread::sleep_for(kShareWait);
+  }
+  return false;
+}
+
 // ---- a session's beginning -----------------------------------------------------------------------------------------
 
 Result<Job::SessionEnd> Job::run_session() {
@@ -179,10 +251,14 @@ Result<Job::SessionEnd> Job::run_session() {
   Result<std::unique_ptr<KafkaSource>> source = KafkaSource::open({consumer_properties(config_), config_.group});
   if (!source) return std::unexpected(source.error());
   session.source = std::move(*source);
-  auto partitions = persist("reading the topics' partitions",
-                            [&] { return session.source->partitions_of(config_.input.topics, kKafkaTimeout); });
-  if (!partitions) return std::unexpected(partitions.error());
-  session.partitions = std::move(*partitions);
+  if (membership_) {
+    session.partitions = share_;
+  } else {
+    auto partitions = persist("reading the topics' partitions",
+                              [&] { return session.source->partitions_of(config_.input.topics, kKafkaTimeout); });
+    if (!partitions) return std::unexpected(partitions.error());
+    session.partitions = std::move(*partitions);
+  }
 
   const auto terms = std::make_shared<StoreClaim>();
   const auto new_store = [this, terms] { return std::make_unique<MySqlCandleStore>(mysql_options(config_), terms); };
@@ -195,10 +271,16 @@ Result<Job::SessionEnd> Job::run_session() {
   if (!assignments) return std::unexpected(assignments.error());
   session.assignments = std::move(*assignments);
 
-  const auto new_reader = [this] { return std::make_unique<CandleReader>(mysql_options(config_)); };
+  MySqlRows::Partitions ours;
+  for (const TopicPartition& partition : share_) ours.emplace_back(partition.topic, partition.partition);
+  const auto new_reader = [this, ours] {
+    auto reader = std::make_unique<CandleReader>(mysql_options(config_));
+    reader->keep_to(ours);
+    return reader;
+  };
   if (config_.redis) {
     session.rows = std::make_unique<MySqlRows>(
-        config_, [&session] { return session.pipeline ? session.pipeline->close_clock() : UnixSeconds{-1}; });
+        config_, ours, [&session] { return session.pipeline ? session.pipeline->close_clock() : UnixSeconds{-1}; });
     session.cache = std::make_unique<RedisCache>(redis_options(config_), session.rows.get(), clock_);
   }
   session.pipeline = std::make_unique<Pipeline>(PipelineParts{.config = config_,
@@ -218,117 +300,16 @@ Result<Job::SessionEnd> Job::run_session() {
   return stream(session);
 }
 
-// Where partitions without rows begin. A partition that joins a topic whose other partitions have rows begins at its
-// beginning, whatever `start` says: all that it holds came after the topic was taken on.
-Result<std::vector<PartitionStart>> Job::starts_of(KafkaSource& source, const std::vector<LaneOffset>& stored,
-                                                   const std::vector<TopicPartition>& partitions) {
-  std::vector<PartitionStart> starts;
-  for (const TopicPartition& partition : partitions) {
-    PartitionStart start{partition.topic, partition.partition, 0};
-    const auto is_row = [&partition](const LaneOffset& row) {
-      return row.topic == partition.topic && row.partition == partition.partition;
-    };
-    if (std::ranges::none_of(stored, is_row)) {
-      const bool joins = std::ranges::find(stored, partition.topic, &LaneOffset::topic) != stored.end();
-      const Result<OffsetRange> range = source.range_of(partition, kKafkaTimeout);
-      if (!range) return std::unexpected(range.error());
-      start.offset = range->low;
-      if (!joins && config_.input.start.kind == StartAt::Kind::kLatest) start.offset = range->high;
-      if (!joins && config_.input.start.kind == StartAt::Kind::kTime) {
-        const Result<std::int64_t> at = source.offset_at(partition, config_.input.start.time, kKafkaTimeout);
-        if (!at) return std::unexpected(at.error());
-        start.offset = *at;
-      }
-    }
-    starts.push_back(start);
-  }
-  return starts;
-}
-
-Result<Claim> Job::claim(KafkaSource& source, CandleStore& store, const std::vector<TopicPartition>& partitions) {
-  CandleReader reader(mysql_options(config_));
-  const Result<std::vector<StoredLaneOffset>> rows = reader.offsets(config_.group);
-  if (!rows) return std::unexpected(rows.error());
-  std::vector<LaneOffset> stored;
-  for (const StoredLaneOffset& row : *rows) stored.push_back(row.offset);
-  Result<std::vector<PartitionStart>> starts = starts_of(source, stored, partitions);
-  if (!starts) return std::unexpected(starts.error());
-  ClaimRequest request;
-  request.group = config_.group;
-  std::random_device random;  // a new owner for each claim: fits a BIGINT, and is never 0
-  request.owner = ((static_cast<std::uint64_t>(random()) << 31U) ^ random()) | 1U;
-  request.lanes = config_.engine.lanes;
-  request.settings = settings_text(config_);
-  request.partitions = std::move(*starts);
-  return store.claim(request);
-}
-
-// Each partition is read from where the earliest dedupe window of its lanes began.
-Result<std::vector<Assignment>> Job::place_readers(KafkaSource& source, const Claim& claim,
-                                                   const std::vector<TopicPartition>& partitions) {
-  std::vector<Assignment> assignments;
-  for (const TopicPartition& partition : partitions) {
-    const Result<OffsetRange> range = source.range_of(partition, kKafkaTimeout);
-    if (!range) return std::unexpected(range.error());
-    std::int64_t next_first = range->high;
-    std::int64_t next_last = 0;
-    std::int64_t window = std::numeric_limits<std::int64_t>::max();
-    for (const LaneOffset& row : claim.offsets) {
-      if (row.topic != partition.topic || row.partition != partition.partition) continue;
-      next_first = std::min(next_first, row.next_offset);
-      next_last = std::max(next_last, row.next_offset);
-      window = std::min(window, row.window_offset);
-    }
-    const std::string log = fmt::format("{} partition {}", partition.topic, partition.partition);
-    if (next_last > range->high) {
-      return fatal(
-          fmt::format("{} ends at offset {}, but {} is stored: the topic was made anew, or it is another cluster. "
-                      "Point the job at the right cluster, or start over with `klined reset`",
-                      log, range->high, next_last));
-    }
-    if (next_first < range->low) {
-      return fatal(
-          fmt::format("{} begins at offset {}, but the stored candles end at {}: the {} messages between were deleted "
-                      "unread. Restore them, or start over with `klined reset`",
-                      log, range->low, next_first, range->low - next_first));
-    }
-    if (window < range->low && !config_.input.allow_dedupe_gap) {
-      return fatal(fmt::format(
-          "{} begins at offset {}, but the dedupe window begins at {}: trades sent again from there could not "
-          "be told. Set input.allow_dedupe_gap: true to go on all the same",
-          log, range->low, window));
-    }
-    const auto topic = std::ranges::find(claim.topics, partition.topic);
-    const LogId id(static_cast<std::uint32_t>(topic - claim.topics.begin()),
-                   static_cast<std::uint32_t>(partition.partition));
-    assignments.push_back({partition, id, std::max(window, range->low)});
-    spdlog::info("{}: stored up to offset {}, reading from {} (log {}..{})", log, next_first, assignments.back().offset,
-                 range->low, range->high);
-  }
-  return assignments;
-}
-
 // ---- a session's life ----------------------------------------------------------------------------------------------
 
 Result<Job::SessionEnd> Job::stream(Session& session) {
   for (const Assignment& a : session.assignments) {
-    const LaneOffset* earliest = nullptr;
-    for (const LaneOffset& row : session.claim.offsets) {
-      if (row.topic != a.partition.topic || row.partition != a.partition.partition) continue;
-      if (earliest == nullptr || row.window_offset < earliest->window_offset) earliest = &row;
-    }
-    session.pipeline->assign(a.log, a.offset, earliest->window_clocks);
+    const LaneOffset& earliest = earliest_row(session.claim, a.partition);
+    session.pipeline->assign(a.log, a.offset, earliest.window_clocks, earliest.source_windows);
     session.next_offsets[a.log] = a.offset;
   }
   if (Status status = session.source->assign(session.assignments); !status) return std::unexpected(status.error());
-  session.lock_keeper = std::make_unique<WorkerThread>("lock");
-  session.lock_keeper->post([this, &session](const std::stop_token& stop) {
-    while (WorkerThread::sleep(stop, kLockPing)) {
-      if (lock_->ping().has_value()) continue;
-      const Result<bool> again = lock_->try_acquire(Milliseconds(0));
-      if (again && !*again) session.lock_lost = true;
-    }
-  });
+  keep_lock(session);
   report(session, true);
   session.partitions_checked_at = session.reported_at = clock_.now();
 
@@ -338,9 +319,10 @@ Result<Job::SessionEnd> Job::stream(Session& session) {
       return std::unexpected(*failure);
     }
     if (session.lock_lost) return SessionEnd::kFenced;
+    if (membership_ && membership_->demand() != GroupMembership::Demand::kNone) return hand_over(session);
     if (clock_.now() - session.watched_at >= kWatchInterval) {
       watch(session);
-      if (session.partitions.size() != session.assignments.size()) {
+      if (!membership_ && session.partitions.size() != session.assignments.size()) {
         if (Status status = end_session(session); !status) return std::unexpected(status.error());
         return SessionEnd::kPartitions;
       }
@@ -357,6 +339,30 @@ Result<Job::SessionEnd> Job::stream(Session& session) {
   return SessionEnd::kStopped;
 }
 
+// Where partitions are shared, whoever comes first holds the lock for all: it keeps a process that wants all
+// partitions, and `klined reset`, away.
+void Job::keep_lock(Session& session) {
+  session.lock_keeper = std::make_unique<WorkerThread>("lock");
+  session.lock_keeper->post([this, &session](const std::stop_token& stop) {
+    do {
+      if (lock_->held() && lock_->ping().has_value()) continue;
+      const Result<bool> again = lock_->try_acquire(Milliseconds(0));
+      if (again && !*again && !membership_) session.lock_lost = true;
+    } while (WorkerThread::sleep(stop, kLockPing));
+  });
+}
+
+// The group wants the share back.
+Result<Job::SessionEnd> Job::hand_over(Session& session) {
+  if (membership_->demand() == GroupMembership::Demand::kLost) return SessionEnd::kLost;
+  const Status status = end_session(session);
+  if (status) return SessionEnd::kHandedOver;
+  if (status.error().kind == ErrorKind::kFenced) return SessionEnd::kFenced;
+  if (status.error().kind != ErrorKind::kRetry) return std::unexpected(status.error());
+  spdlog::warn("handing over: {}", status.error().message);
+  return SessionEnd::kLost;
+}
+
 void Job::take_in(Session& session, MessageBatch batch) {
   if (!batch.messages.empty()) {
     for (const Message& message : batch.messages) {
@@ -365,9 +371,14 @@ void Job::take_in(Session& session, MessageBatch batch) {
     }
     session.pipeline->ingest(std::move(batch));
   }
-  const bool at_end = session.paused.empty() &&
-                      std::ranges::all_of(session.assignments,
-                                          [&session](const Assignment& a) { return session.source->at_end(a.log); });
+  bool at_end = session.paused.empty();
+  for (const Assignment& a : session.assignments) {
+    const std::optional<std::int64_t> end = session.source->end_of(a.log);
+    if (!end) at_end = false;
+    if (!end || *end <= session.next_offsets[a.log]) continue;
+    session.next_offsets[a.log] = *end;
+    session.pipeline->note_end(a.log, *end);
+  }
   const Instant now = clock_.now();
   if (at_end) {
     session.drained_at = now;
@@ -409,14 +420,23 @@ void Job::watch(Session& session) {
     const std::int64_t lag = std::max<std::int64_t>(0, high - session.next_offsets[a.log]);
     metrics_.partition_lag(a.partition.topic, a.partition.partition).Set(static_cast<double>(lag));
   }
-  session.source->commit_for_tools(session.pipeline->committed_offsets());
+  commit_for_tools(session);
   count(session);
-  if (now - session.partitions_checked_at >= kPartitionCheck) {
+  if (!membership_ && now - session.partitions_checked_at >= kPartitionCheck) {
     session.partitions_checked_at = now;
     auto partitions = session.source->partitions_of(config_.input.topics, Milliseconds(2000));
     if (partitions) session.partitions = std::move(*partitions);
   }
   if (now - session.reported_at >= kReportInterval) report(session, false);
+}
+
+void Job::commit_for_tools(Session& session) {
+  const auto offsets = session.pipeline->committed_offsets();
+  if (membership_) {
+    membership_->commit_for_tools(offsets);
+  } else {
+    session.source->commit_for_tools(offsets);
+  }
 }
 
 void Job::count(Session& session) {
@@ -486,7 +506,7 @@ Status Job::end_session(Session& session) {
                                        "lost, the next start reads it again",
                                        config_.engine.shutdown_timeout.count())});
   }
-  session.source->commit_for_tools(session.pipeline->committed_offsets());
+  commit_for_tools(session);
   if (session.cache) session.cache->finish(Milliseconds(1000));
   count(session);
   spdlog::info("stopped cleanly after {} ms: {} published={} rows={}",

@@ -10,6 +10,7 @@
 #include "kline.pb.h"
 #include "klined/base/assertion.hpp"
 #include "klined/codec/kline_encoder.hpp"
+#include "klined/stream/config.hpp"
 
 namespace klined {
 
@@ -35,22 +36,26 @@ Lane::Lane(LaneOptions options, const std::vector<LaneOffset>& offsets, LaneHost
       book_({.intervals = options_.intervals,
              .stored_until =
                  offsets.empty() ? -1 : std::ranges::max(offsets, {}, &LaneOffset::max_block_time).max_block_time,
-             .close_grace = options_.close_grace}),
+             .close_grace = options_.close_grace,
+             .pair_topics = options_.pair_has_one_partition ? options_.topics : std::vector<std::string>()}),
       outbox_(publisher, options_.lane) {
-  UnixSeconds closed_until = -1;
+  // Partitions may come from different processes, which closed up to different times.
+  std::optional<UnixSeconds> closed_by_all;
   for (const LaneOffset& row : offsets) {
     KLINED_ASSERT(row.lane == options_.lane, "a lane gets its own rows");
     const auto topic = std::ranges::find(options_.topics, row.topic);
     KLINED_ASSERT(topic != options_.topics.end(), "every claimed topic has a rank");
     const LogId log(static_cast<std::uint32_t>(topic - options_.topics.begin()),
                     static_cast<std::uint32_t>(row.partition));
-    partitions_.emplace(
-        log,
-        Partition{
-            row.topic, row.next_offset, row.next_offset, {row.next_offset, row.window_offset, row.window_clocks}, {}});
+    partitions_.emplace(log, Partition{row.topic,
+                                       row.next_offset,
+                                       row.next_offset,
+                                       {row.next_offset, row.window_offset, row.window_clocks, row.source_windows},
+                                       {}});
     max_block_time_ = std::max(max_block_time_, row.max_block_time);
-    closed_until = std::max(closed_until, row.closed_until);
+    if (row.max_block_time >= 0) closed_by_all = std::min(closed_by_all.value_or(row.closed_until), row.closed_until);
   }
+  const UnixSeconds closed_until = closed_by_all.value_or(-1);
   for (const ChainId chain : options_.chains) {
     topics_of_chains_[chain] = fmt::format("klines-{}-{}", chain, options_.env);
     if (max_block_time_ < 0) continue;  // nothing stored: nothing that an earlier process left open
@@ -111,6 +116,8 @@ void Lane::apply_part(const DecodedBatch::Part& part) {
       dead_letter(message, bad.bytes, bad.outcome, bad.reason, bad.index);
     }
   }
+  KLINED_ASSERT(is_stored || !part.before_window, "a window begins with what is stored");
+  if (part.before_window) return;
   for (const std::uint32_t index : part.trades_of(options_.lane)) {
     const Trade& trade = part.decoded.trades[index];
     const UnixSeconds clock = clock_of(part.clocks, trade.chain).value();
@@ -118,7 +125,7 @@ void Lane::apply_part(const DecodedBatch::Part& part) {
     Outcome outcome = Outcome::kApplied;
     if (behind > options_.max_lateness) {
       outcome = Outcome::kLate;
-    } else if (partition.dedupe.try_emplace(trade.chain, options_.dedupe_window)
+    } else if (partition.dedupe.try_emplace({part.source, trade.chain}, options_.dedupe_window)
                    .first->second.seen(trade.identity, clock)) {
       outcome = Outcome::kDuplicate;
     }
@@ -127,7 +134,7 @@ void Lane::apply_part(const DecodedBatch::Part& part) {
     if (outcome == Outcome::kApplied) {
       max_block_time_ = std::max(max_block_time_, trade.position.block_time);
       if (oldest_unstored_ == 0 || trade.create_time < oldest_unstored_) oldest_unstored_ = trade.create_time;
-      if (!check(book_.add(trade))) return;
+      if (!check(book_.add(trade, message.log))) return;
     } else if (outcome == Outcome::kLate) {
       dead_letter(message, trade.bytes, outcome, fmt::format("block_time is {} s behind the partition's clock", behind),
                   trade.position.index);
@@ -137,16 +144,22 @@ void Lane::apply_part(const DecodedBatch::Part& part) {
 
 void Lane::dead_letter(const Message& message, std::string_view bytes, Outcome outcome, std::string_view reason,
                        std::optional<std::uint32_t> index) {
-  const std::string& topic = partitions_.at(message.log).topic;
+  // A record that stands for another message is as dead as that one: the same letter, whether divided by pair or not.
+  const Origin* const origin = message.origin;
+  const LogId log = origin != nullptr ? origin->log : message.log;
+  const std::int64_t offset = origin != nullptr ? origin->offset : message.offset;
+  const std::string& topic = options_.topics.at(log.topic_rank());
   Publication letter;
-  letter.topic = topic + options_.dead_letter_suffix;
-  letter.key = fmt::format("{}-{}", message.log.partition(), message.offset);
+  letter.topic = origin_topic(topic).value_or(topic) + options_.dead_letter_suffix;
+  letter.key = fmt::format("{}-{}", log.partition(), offset);
   letter.value = bytes;
   letter.headers = {{"error", fmt::format("{}: {}", name_of(outcome), reason)},
                     {"topic", topic},
-                    {"partition", std::to_string(message.log.partition())},
-                    {"offset", std::to_string(message.offset)}};
+                    {"partition", std::to_string(log.partition())},
+                    {"offset", std::to_string(offset)}};
   if (index) letter.headers.emplace_back("index", std::to_string(*index));
+  if (origin != nullptr)
+    letter.headers.emplace_back("klined-origin", fmt::format("{}/{}/{}", topic, log.partition(), offset));
   ++counters_.dead_letters;
   outbox_.hold(std::move(letter));
 }
@@ -315,6 +328,7 @@ void Lane::take_snapshot() {
   snapshot_ = std::make_shared<LaneCommit>();
   snapshot_->lane = options_.lane;
   snapshot_->rows = book_.take_dirty(++snapshot_number_);
+  snapshot_->pairs = book_.take_new_places();
   for (const auto& [log, partition] : partitions_) {
     snapshot_->offsets.push_back({partition.expected,
                                   {.topic = partition.topic,
@@ -323,6 +337,7 @@ void Lane::take_snapshot() {
                                    .next_offset = partition.place.next_offset,
                                    .window_offset = partition.place.window_offset,
                                    .window_clocks = partition.place.window_clocks,
+                                   .source_windows = partition.place.source_windows,
                                    .max_block_time = max_block_time_,
                                    .closed_until = closed_until()}});
   }
@@ -415,7 +430,7 @@ void Lane::evict() {
 std::size_t Lane::dedupe_bytes() const {
   std::size_t bytes = 0;
   for (const auto& [log, partition] : partitions_) {
-    for (const auto& [chain, window] : partition.dedupe) bytes += window.bytes();
+    for (const auto& [source, window] : partition.dedupe) bytes += window.bytes();
   }
   return bytes;
 }

@@ -37,6 +37,7 @@ LaneOptions lane_options(const Config& config, const Claim& claim, std::int32_t 
   options.intervals = config.intervals;
   options.chains = config.chains;
   options.topics = claim.topics;
+  options.pair_has_one_partition = is_shared(config);
   options.dedupe_window = config.input.dedupe_window.count();
   options.max_lateness = config.input.max_lateness.count();
   options.close_grace = config.engine.close_grace.count();
@@ -108,8 +109,16 @@ void Pipeline::start(Publisher& publisher) {
 
 // ---- the input's thread --------------------------------------------------------------------------------------------
 
-void Pipeline::assign(LogId log, std::int64_t offset, ChainClocks clocks) {
-  sequencer_.assign(log, offset, std::move(clocks));
+void Pipeline::assign(LogId log, std::int64_t offset, ChainClocks clocks, const std::vector<SourceWindow>& windows) {
+  sequencer_.assign(log, offset, std::move(clocks), windows);
+}
+
+void Pipeline::note_end(LogId log, std::int64_t offset) {
+  if (!sequencer_.skip_to(log, offset)) return;
+  auto batch = std::make_shared<DecodedBatch>();
+  batch->places.emplace_back(log, sequencer_.place_of(log));
+  batch->chain_clocks = sequencer_.chain_clocks();
+  for (const auto& parts : lanes_) parts->runner->post_batch(batch);
 }
 
 void Pipeline::ingest(MessageBatch input) {
@@ -123,6 +132,15 @@ void Pipeline::ingest(MessageBatch input) {
       for (std::size_t i = range.begin(); i != range.end(); ++i) decode_part(decoder, lane_count_, batch->parts[i]);
     });
   });
+  for (const DecodedBatch::Part& part : batch->parts) {
+    if (!part.decoded.contradicts_origin) continue;
+    const std::string& topic = claim_.topics.at(part.message.log.topic_rank());
+    failed(
+        {ErrorKind::kFatal, fmt::format("{}[{}] offset {}: klined-indexes does not number the elements of the record: "
+                                        "what wrote it is broken; write the topic anew",
+                                        topic, part.message.log.partition(), part.message.offset)});
+    return;
+  }
   sequencer_.sequence(*batch);
   batch->bytes = input.bytes;
   {
@@ -130,6 +148,7 @@ void Pipeline::ingest(MessageBatch input) {
     const Instant now = parts_.clock.now();
     for (const DecodedBatch::Part& part : batch->parts) {
       batch->bytes += sizeof(part) + part.decoded.trades.capacity() * (sizeof(Trade) + sizeof(std::uint32_t));
+      if (part.message.origin != nullptr) batch->bytes += part.message.origin->bytes();
       for (const ChainClock& clock : part.largest) last_seen_[clock.chain] = now;
     }
   }

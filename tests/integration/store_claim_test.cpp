@@ -208,7 +208,7 @@ TEST_F(StoreTest, ResetStartsOver) {
   const auto done = reset(options_, "group-a");
   ASSERT_TRUE(done) << message(done);
   EXPECT_THAT(*done, ElementsAre("trade_kline_1m", "trade_kline_5m", "trade_kline_1d", "trade_kline_1mo",
-                                 "stream_offset", "stream_topic", "stream_meta"));
+                                 "stream_offset", "stream_pair", "stream_topic", "stream_meta"));
   EXPECT_EQ(
       ask("SELECT (SELECT COUNT(*) FROM trade_kline_1m)+(SELECT COUNT(*) FROM trade_kline_1d)+(SELECT COUNT(*) FROM "
           "stream_offset)+(SELECT COUNT(*) FROM stream_topic)+(SELECT COUNT(*) FROM stream_meta)"),

@@ -15,8 +15,8 @@ using namespace store_testing;
 
 TEST_F(StoreTest, MakesTheSchemaOnce) {
   EXPECT_THAT(made_, ElementsAre("database " + options_.database, "table stream_offset", "table stream_topic",
-                                 "table stream_meta", "table trade_kline_1m", "table trade_kline_5m",
-                                 "table trade_kline_1d", "table trade_kline_1mo"));
+                                 "table stream_pair", "table stream_meta", "table trade_kline_1m",
+                                 "table trade_kline_5m", "table trade_kline_1d", "table trade_kline_1mo"));
   const auto again = create_schema(options_, kIntervals);
   ASSERT_TRUE(again) << message(again);
   EXPECT_THAT(*again, IsEmpty());

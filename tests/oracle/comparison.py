@@ -260,10 +260,14 @@ def _read_dead_letters(kafka, topic, partition, first, end):
         headers = {name: (text or b"").decode("utf-8", "backslashreplace") for name, text in record.headers() or []}
         value = record.value() or b""
         place = f"{topic}/{partition} offset {record.offset()}"
+        # Of a record that stood for a part of another message: the same place once more.
+        origin = headers.pop("klined-origin", None)
         if not {"error", "topic", "partition", "offset"} <= headers.keys() <= {"error", "topic", "partition", "offset",
                                                                                 "index"}:
             problems.append(f"{place}: headers are {headers}, expected error, topic, partition, offset and index")
             continue
+        if origin not in (None, "/".join(headers[name] for name in ("topic", "partition", "offset"))):
+            problems.append(f"{place}: header klined-origin is '{origin}', the others are {headers}")
         result, colon, reason = headers["error"].partition(":")
         if not colon or not reason.strip():
             problems.append(f"{place}: header error is '{headers['error']}', expected '<result>: <reason>'")

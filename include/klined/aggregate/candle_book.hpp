@@ -13,6 +13,7 @@
 
 #include <boost/unordered/unordered_flat_set.hpp>
 
+#include "klined/aggregate/pair_place.hpp"
 #include "klined/aggregate/price_history.hpp"
 #include "klined/base/error.hpp"
 #include "klined/codec/kline_encoder.hpp"
@@ -45,6 +46,9 @@ class CandleBook {
     // The largest block_time in any stored row; -1 where the tables hold nothing of this lane.
     UnixSeconds stored_until = -1;
     UnixSeconds close_grace = 2;
+    // Where a pair's trades all come from one partition: the topics' names by rank. A trade from another is refused.
+    // Empty: from anywhere.
+    std::vector<std::string> pair_topics{};
   };
 
   explicit CandleBook(Options options);
@@ -53,9 +57,9 @@ class CandleBook {
   CandleBook& operator=(const CandleBook&) = delete;
 
   // ---- trades in ----
-  // Trades of one batch, in any order, then end_batch(). kFatal where a sum does not fit its column (it names the
-  // candle).
-  Status add(const Trade& trade);
+  // Trades of one batch, in any order, then end_batch(). `log` is where the trade was read. kFatal where a sum does not
+  // fit its column (it names the candle), or the pair is on another partition (see Options::pair_topics).
+  Status add(const Trade& trade, LogId log);
   Status end_batch();
 
   // ---- rows of the tables in ----
@@ -92,6 +96,9 @@ class CandleBook {
   // All whole candles that differ from their rows, as rows. Requires partial_count() == 0. `snapshot` is this
   // snapshot's number: see evict().
   std::vector<CandleRow> take_dirty(std::uint64_t snapshot);
+
+  // The places of the pairs that are new in memory since the last call; none without Options::pair_topics.
+  std::vector<PairPlace> take_new_places() { return std::exchange(new_places_, {}); }
 
   // ---- memory ----
   struct Durable {
@@ -138,7 +145,9 @@ class CandleBook {
     bool operator()(const Pair* p, const PairRef& ref) const { return (*this)(ref, p); }
   };
 
-  Pair& pair_of(const Trade& trade);
+  Pair& pair_of(const Trade& trade, LogId log);
+  Status check_place(const Pair& pair, LogId log) const;
+  PairPlace place_of(const Pair& pair, LogId log) const;
   Status merge_delta(const Delta& delta);
   Node& node_of(Pair& pair, std::size_t series, UnixSeconds time);
   Node* find_node(const Pair& pair, std::size_t series, UnixSeconds begin) const;
@@ -167,6 +176,7 @@ class CandleBook {
   std::vector<Node*> dirty_;
   std::vector<Node*> wanted_rows_;
   std::vector<Pair*> wanted_histories_;
+  std::vector<PairPlace> new_places_;
   std::size_t partial_count_ = 0;
   std::size_t candle_count_ = 0;
   std::size_t history_bytes_ = 0;

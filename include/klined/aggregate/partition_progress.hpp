@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <deque>
 #include <optional>
+#include <vector>
 
 #include "klined/core/series.hpp"
 
@@ -13,11 +14,26 @@ std::optional<UnixSeconds> clock_of(const ChainClocks& clocks, ChainId chain);
 // Raises the chain's clock to `time` where it is behind.
 void raise_clock(ChainClocks& clocks, ChainId chain, UnixSeconds time);
 
+// Whose clocks decide about a record: those of the partition that it is in, or, for a record that stands for a part of
+// a message of another topic, those of that message's partition, by its number.
+inline constexpr std::int32_t kOwnSource = -1;
+
+// Where the dedupe window of one source began, and its clocks just before that message.
+struct SourceWindow {
+  std::int32_t source = kOwnSource;
+  std::int64_t window_offset = 0;
+  ChainClocks window_clocks{};
+  friend bool operator==(const SourceWindow&, const SourceWindow&) = default;
+};
+
 // A place in a partition, with what is needed to go on from there after a restart. See LaneOffset.
 struct PartitionPlace {
   std::int64_t next_offset = 0;
   std::int64_t window_offset = 0;
   ChainClocks window_clocks;  // just before window_offset
+  // Where the partition holds records of other sources than itself: the windows of all sources, ascending; then
+  // window_offset is the smallest of theirs, and window_clocks is empty.
+  std::vector<SourceWindow> source_windows{};
 };
 
 // The clocks of one partition, a fold over its messages: starting anywhere with the clocks of that place gives the same

@@ -36,6 +36,9 @@ class RowSource {
   virtual Result<std::vector<SeriesName>> active_since(UnixSeconds since, const std::optional<SeriesName>& after,
                                                        std::size_t limit) = 0;
 
+  // False where another process writes the pair, and mends its keys.
+  virtual Result<bool> is_ours(ChainId /*chain*/, std::string_view /*pair*/) { return true; }
+
   // The clock that closes candles of the chain, without the grace: a candle is closed where its bucket's end plus
   // RedisOptions::close_grace is at or before it. May be behind the lanes' own clocks, never ahead of them.
   virtual UnixSeconds close_clock(ChainId chain) = 0;

@@ -3,14 +3,33 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "klined/core/outcome.hpp"
+#include "klined/core/series.hpp"
 #include "klined/core/trade.hpp"
 
 namespace klined {
+
+// The message of another topic that a record stands for, or for a part of it: `klined route` and `klined dlq` write
+// such records. What it says of the trades' places is as if that message had been read.
+struct Origin {
+  LogId log;
+  std::int64_t offset = 0;
+  // Of the elements of the record's array, in order: their indexes in the message. None: the record is the message.
+  std::optional<std::vector<std::uint32_t>> indexes;
+  // Of the message's partition, at the message. None: the clocks of the partition that the record itself is in hold.
+  std::optional<ChainClocks> clocks;
+
+  // Of memory.
+  std::size_t bytes() const {
+    return sizeof(Origin) + (indexes ? indexes->capacity() * sizeof(std::uint32_t) : 0) +
+           (clocks ? clocks->capacity() * sizeof(ChainClock) : 0);
+  }
+};
 
 // One record of the input log. The view is valid as long as the batch that holds it.
 struct Message {
@@ -18,6 +37,7 @@ struct Message {
   std::int64_t offset = 0;
   UnixMilliseconds timestamp = -1;  // the record's own; -1 where it has none
   std::string_view value;
+  const Origin* origin = nullptr;  // usually none; lives as long as the view
 };
 
 // A trade that goes to the dead-letter topic.
@@ -37,6 +57,9 @@ struct DecodedMessage {
   // Set where the message is no JSON array, or its structure is broken: it is dead whole, counts as one invalid, and
   // all of the above is empty.
   std::string dead_reason;
+  // The record's origin tells of another number of elements than there are: a broken writer, and nothing of it is
+  // right.
+  bool contradicts_origin = false;
   // Texts that had to be unescaped.
   std::vector<std::unique_ptr<std::string>> texts;
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,9 @@ struct Assignment {
   TopicPartition partition;
   LogId log;
   std::int64_t offset = 0;  // where to start reading
+  // The one topic whose messages its records may stand for (see Origin), and that topic's rank.
+  std::string origin_topic{};
+  std::uint32_t origin_rank = 0;
 };
 
 struct OffsetRange {
@@ -63,13 +67,16 @@ class KafkaSource {
   Status assign(const std::vector<Assignment>& assignments);
   // Up to `max_messages` and about `max_bytes`, waiting at most `timeout`; empty where nothing came. kFatal where an
   // offset is out of the log's range (it names topic, partition, offset and the log's range), authentication fails or a
-  // topic is deleted; passing broker errors are logged once when they begin and once when they end, and are not
-  // returned.
+  // topic is deleted, or a record's headers tell of an origin that cannot be; passing broker errors are logged once
+  // when they begin and once when they end, and are not returned.
   Result<MessageBatch> poll(Milliseconds timeout, std::size_t max_messages, std::size_t max_bytes);
   // Stops and restarts the fetching of one partition; its place is kept.
   void pause(LogId log);
   void resume(LogId log);
 
+  // Where the partition's end is, once it was reached and as long as nothing has come since. It may lie behind the last
+  // record: a transaction's mark takes an offset too.
+  std::optional<std::int64_t> end_of(LogId log) const;
   // True where the partition's end was reached and nothing has come since.
   bool at_end(LogId log) const;
   // The high watermark as of the last fetch; -1 where unknown. Does not ask the broker.

@@ -6,9 +6,11 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "klined/aggregate/candle_book.hpp"
+#include "klined/aggregate/pair_place.hpp"
 #include "klined/aggregate/price_history.hpp"
 #include "klined/base/error.hpp"
 #include "klined/core/series.hpp"
@@ -66,6 +68,11 @@ class CandleReader {
     return candles(chain, pair, interval, TimeRange(), keep);
   }
 
+  // From now on bucket_rows() leaves out the pairs that belong to other partitions (topic, partition) than these.
+  void keep_to(std::vector<std::pair<std::string, std::int32_t>> partitions) { partitions_ = std::move(partitions); }
+  // Where the pair's trades come from; nothing where no process that shares the partitions has written it.
+  Result<std::optional<PairPlace>> place_of(ChainId chain, std::string_view pair);
+
   // The candles of all series of the interval in the bucket that begins at `time`, ordered by (chain, pair), beginning
   // after `after`; at most `limit`. Fewer than `limit`: these were the last.
   Result<std::vector<CandleRow>> bucket_rows(Interval interval, UnixSeconds time, const std::optional<PairName>& after,
@@ -103,6 +110,7 @@ class CandleReader {
 
   MySqlConnection connection_;
   TopicNumbers topics_;
+  std::vector<std::pair<std::string, std::int32_t>> partitions_;  // of keep_to(); none: all
   SqlText sql_;
 };
 

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "klined/aggregate/pair_place.hpp"
+#include "klined/aggregate/partition_progress.hpp"
 #include "klined/base/error.hpp"
 #include "klined/core/series.hpp"
 
@@ -23,6 +25,7 @@ struct LaneOffset {
   // there, without applying, rebuilds both the dedupe memory and the clocks.
   std::int64_t window_offset = 0;
   ChainClocks window_clocks;
+  std::vector<SourceWindow> source_windows{};  // as in PartitionPlace
   // The largest block_time that the lane has applied, from any partition; -1 where there is none. No row of the lane's
   // pairs lies in a later bucket.
   UnixSeconds max_block_time = -1;
@@ -40,6 +43,8 @@ struct LaneCommit {
     LaneOffset to;
   };
   std::vector<Advance> offsets;  // all partitions that the process owns, moved or not: that is what fences
+  // Where topics are partitioned by pair: the pairs that the lane has not told of yet.
+  std::vector<PairPlace> pairs{};
 };
 
 struct PartitionStart {
@@ -55,6 +60,11 @@ struct ClaimRequest {
   // Settings that the stored candles depend on, as text ("intervals=1m,5m dedupe_window=600 …"): a change is refused.
   std::string settings;
   std::vector<PartitionStart> partitions;
+  // Partitions that are other processes': their rows are made where there are none, so that all of a topic's partitions
+  // begin as input.start says, whenever they are claimed. Nobody's rows are changed.
+  std::vector<PartitionStart> others{};
+  // Topics that positions may name besides those of the partitions.
+  std::vector<std::string> topics{};
 };
 
 struct Claim {
@@ -76,7 +86,8 @@ class CandleStore {
   virtual Result<std::vector<CandleRow>> load(std::span<const CandleKey> keys) = 0;
 
   // One transaction: offsets by compare-and-set, rows by idempotent upserts. kRetry: nothing was done. kUnknown: the
-  // answer of COMMIT was lost, ask was_committed(). kFenced: another owner. kFatal: mend something.
+  // answer of COMMIT was lost, ask was_committed(). kFenced: another owner. kFatal: mend something, or a pair that
+  // belongs to another partition (misplaced_pair()).
   virtual Status commit(const LaneCommit& commit) = 0;
 
   // After kUnknown, on a new connection: true where the commit is stored, false where it is not, kFenced where neither.

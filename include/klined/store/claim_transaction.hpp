@@ -3,6 +3,8 @@
 
 #include <map>
 #include <optional>
+#include <set>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -36,18 +38,24 @@ class ClaimTransaction {
   Status check_settings(const std::string& stored);
   Status check_no_orphans(const std::string& group);
   Status register_topics();
+  Status register_topic(const std::string& topic, std::vector<std::pair<std::int32_t, std::string>>& known);
   Result<std::map<Partition, std::vector<LaneOffset>>> read_stored();
   Status place_partition(const PartitionStart& start, const std::vector<LaneOffset>& stored);
   Result<std::vector<LaneOffset>> divide_anew(const PartitionStart& start, const std::vector<LaneOffset>& stored);
-  Status write_offsets();
+  std::vector<LaneOffset> begin_at(const PartitionStart& start) const;
+  Status look_at_group();
+  Status write_offsets(std::span<const LaneOffset> offsets, bool are_ours);
   std::string database() const { return connection_.options().database; }
 
   MySqlConnection& connection_;
   const ClaimRequest& request_;
   SqlText sql_;
   TopicNumbers topics_;
-  UnixSeconds max_block_time_ = -1;  // of all stored rows of the claimed partitions
-  UnixSeconds closed_until_ = -1;    // the smallest of the same
+  // Of all the group's rows, also those of others' partitions: what holds for a partition that has no rows yet, since
+  // its pairs may have come from another one.
+  UnixSeconds max_block_time_ = -1;  // the largest
+  UnixSeconds closed_until_ = -1;    // the smallest, of those that have a block time
+  std::set<Partition> known_;        // partitions that have rows
   std::vector<LaneOffset> offsets_;
 };
 

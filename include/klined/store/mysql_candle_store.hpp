@@ -71,6 +71,8 @@ class MySqlCandleStore final : public CandleStore {
 
   Status load_batch(std::span<const CandleKey> keys, const TopicNumbers& topics, std::vector<CandleRow>& out);
   Status advance_offsets(const LaneCommit& commit, const StoreClaim::Terms& terms);
+  Status register_pairs(const std::vector<PairPlace>& pairs, const TopicNumbers& topics);
+  Status check_pairs(std::span<const PairPlace> pairs, const TopicNumbers& topics);
   Status upsert_rows(const std::vector<CandleRow>& rows, const TopicNumbers& topics);
   Result<std::vector<StoredOffset>> read_offsets(const LaneCommit& commit, const StoreClaim::Terms& terms,
                                                  bool locking);

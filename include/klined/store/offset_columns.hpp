@@ -1,18 +1,20 @@
 // How a lane's place in a partition lies in its row: the columns of stream_offset.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <string_view>
 
+#include "klined/core/clocks_text.hpp"
 #include "klined/store/candle_store.hpp"
 #include "klined/store/mysql_connection.hpp"
 
 namespace klined {
 
-// "56:1700000000,100000:1700000003": chain:time, ascending by chain; "" for none.
-std::string clocks_text(const ChainClocks& clocks);
-std::optional<ChainClocks> parse_clocks(std::string_view text);
+// The column window_clocks: clocks_text() for a partition that has clocks of its own only; else for each source
+// <partition of the origin, or "own">@<window_offset>=<clocks>, with ; between, "own" first.
+std::string windows_text(const LaneOffset& offset);
+// False where the text is no such thing.
+bool parse_windows(std::string_view text, LaneOffset& out);
 
 // What a SELECT lists, and read_offset() reads, from column 0 on.
 inline constexpr std::string_view kOffsetColumns =

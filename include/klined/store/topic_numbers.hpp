@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -21,6 +22,8 @@ class TopicNumbers {
   // Sorted by name: the index is the rank.
   const std::vector<std::string>& names() const { return names_; }
   std::int32_t number_of(std::uint32_t rank) const { return numbers_.at(rank); }
+  // The topic must be one of names().
+  std::int32_t number_of(std::string_view topic) const;
   std::optional<std::uint32_t> rank_of(std::int32_t number) const;
 
  private:

@@ -17,7 +17,9 @@ struct DecodedBatch {
     Message message;
     DecodedMessage decoded;
     ChainClocks largest;  // block times of its well-formed, not-future buys and sells
-    ChainClocks clocks;   // the partition's clocks at this message; set by the sequencer
+    ChainClocks clocks;   // that decide about its trades: its source's at this message; set by the sequencer
+    std::int32_t source = kOwnSource;  // whose clocks; set by the sequencer
+    bool before_window = false;        // none of its trades can be seen again; set by the sequencer
     // The trades' indexes, grouped by lane: lane l has [lane_begin[l], lane_begin[l + 1]).
     std::vector<std::uint32_t> by_lane;
     std::vector<std::uint32_t> lane_begin;

@@ -50,8 +50,13 @@ struct Config {
     KafkaProperties producer;
   } kafka;
 
+  // What decides a trade's partition. kAny: a pair may be on every partition, so one process reads all of them. kPair:
+  // a pair is on one partition, so the processes of a group share the partitions.
+  enum class PartitionedBy { kAny, kPair };
+
   struct Input {
     std::vector<std::string> topics;
+    PartitionedBy partitioned_by = PartitionedBy::kAny;
     StartAt start;
     std::string dead_letter_suffix = "-dlq";
     std::chrono::seconds max_future = std::chrono::minutes(10);
@@ -127,9 +132,14 @@ KafkaProperties admin_properties(const Config& config);
 
 // "klines-100000-prod"
 std::string output_topic(const Config& config, ChainId chain);
-// "sol-trades-dlq"
+// The topic that `topic` holds the records of, divided by pair: "sol-trades" for "sol-trades-by-pair"; nothing where it
+// is no such topic.
+std::optional<std::string> origin_topic(std::string_view topic);
+// "sol-trades-dlq", of the origin where the topic has one
 std::string dead_letter_topic(const Config& config, std::string_view input_topic);
 // False where env is "local".
 inline bool publishes(const Config& config) { return config.env != "local"; }
+// True where several processes of the group are active at once.
+inline bool is_shared(const Config& config) { return config.input.partitioned_by == Config::PartitionedBy::kPair; }
 
 }  // namespace klined

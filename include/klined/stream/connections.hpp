@@ -1,8 +1,13 @@
 // From the config to the options of each server's client, and from the tables to the cache's repair.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "klined/cache/redis_cache.hpp"
 #include "klined/store/candle_reader.hpp"
@@ -17,19 +22,26 @@ RedisOptions redis_options(const Config& config);
 // What Redis is repaired from: the tables. Used by the cache's thread only.
 class MySqlRows final : public RowSource {
  public:
-  // `close_clock` gives a lower bound of the lanes' closing clocks; -1 where there is none yet.
-  MySqlRows(const Config& config, std::function<UnixSeconds()> close_clock);
+  using Partitions = std::vector<std::pair<std::string, std::int32_t>>;  // topic, partition
+  // `close_clock` gives a lower bound of the lanes' closing clocks; -1 where there is none yet. `partitions`: where
+  // others write the rest of the pairs, those whose pairs are ours; else none.
+  MySqlRows(const Config& config, Partitions partitions, std::function<UnixSeconds()> close_clock);
 
   Result<std::vector<CandleRow>> newest(ChainId chain, std::string_view pair, Interval interval,
                                         std::size_t keep) override;
   Result<std::vector<SeriesName>> active_since(UnixSeconds since, const std::optional<SeriesName>& after,
                                                std::size_t limit) override;
+  Result<bool> is_ours(ChainId chain, std::string_view pair) override;
   UnixSeconds close_clock(ChainId chain) override;
 
  private:
   std::vector<Interval> intervals_;
+  Partitions partitions_;
   CandleReader reader_;
   std::function<UnixSeconds()> close_clock_;
+  // The last answer of is_ours(): a pair's series come one after another.
+  PairName last_pair_;
+  bool last_is_ours_ = false;
 };
 
 }  // namespace klined

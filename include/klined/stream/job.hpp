@@ -1,4 +1,5 @@
-// `klined run` without its command line: waits for its turn, claims its partitions, streams, and hands over cleanly.
+// `klined run` without its command line: waits for its turn or its share, claims its partitions, streams, and hands
+// over cleanly.
 #pragma once
 
 #include <atomic>
@@ -8,16 +9,19 @@
 
 #include "klined/base/metrics.hpp"
 #include "klined/base/outage.hpp"
+#include "klined/source/group_membership.hpp"
 #include "klined/store/group_lock.hpp"
 #include "klined/stream/config.hpp"
 #include "klined/stream/pipeline.hpp"
 
 namespace klined {
 
-// One process: at most one session at a time, and a session only while it holds the group's lock.
+// One process: at most one session at a time. Where a pair may be on any partition, a session is all partitions, while
+// this process holds the group's lock; where topics are partitioned by pair, it is this process's share of them, as
+// long as the consumer group leaves it to us.
 //
-// The lock only spares two processes each other's trouble. What keeps the tables right is the claim: whoever claimed
-// last owns the offsets' rows, and an earlier owner's next commit is refused by the database.
+// Lock and group only spare two processes each other's trouble. What keeps the tables right is the claim: whoever
+// claimed last owns the offsets' rows, and an earlier owner's next commit is refused by the database.
 class Job {
  public:
   Job(const Config& config, const Clock& clock, Metrics& metrics);
@@ -33,22 +37,37 @@ class Job {
     kStopped,     // as asked, everything is committed
     kFenced,      // another process has claimed the partitions
     kPartitions,  // the topics have more partitions now
+    kHandedOver,  // the group asked for the share, everything is committed
+    kLost,        // the group has given the share to others
   };
   struct Session;
 
   Status check_surroundings();
+  // False where the job was stopped meanwhile.
   Result<bool> wait_for_lock();
+  Result<bool> wait_for_share();
+  Status join_group();
+  Status work();
+  // Says what comes of a session's end; true where the job goes on.
+  bool goes_on(SessionEnd end);
+  // True where the session must end: the job is stopped, or its share is asked for.
+  bool must_end() const;
   Result<SessionEnd> run_session();
   Result<Claim> claim(KafkaSource& source, CandleStore& store, const std::vector<TopicPartition>& partitions);
+  static const LaneOffset& earliest_row(const Claim& claim, const TopicPartition& partition);
+  Status add_others(KafkaSource& source, const std::vector<LaneOffset>& stored, ClaimRequest& request);
   Result<std::vector<Assignment>> place_readers(KafkaSource& source, const Claim& claim,
                                                 const std::vector<TopicPartition>& partitions);
   Result<std::vector<PartitionStart>> starts_of(KafkaSource& source, const std::vector<LaneOffset>& stored,
                                                 const std::vector<TopicPartition>& partitions);
+  void keep_lock(Session& session);
   Result<SessionEnd> stream(Session& session);
+  Result<SessionEnd> hand_over(Session& session);
   void take_in(Session& session, MessageBatch batch);
   Status end_session(Session& session);
   void align_partitions(Session& session);
   void watch(Session& session);
+  void commit_for_tools(Session& session);
   void count(Session& session);
   void report(Session& session, bool at_start);
   template <typename Call>
@@ -59,6 +78,8 @@ class Job {
   Metrics& metrics_;
   Outage mysql_outage_;
   std::unique_ptr<GroupLock> lock_;
+  std::unique_ptr<GroupMembership> membership_;  // where partitions are shared
+  std::vector<TopicPartition> share_;            // what is taken of it
   std::atomic<bool> stopping_{false};
 };
 

@@ -25,7 +25,8 @@ struct LaneOptions {
   std::int32_t lanes = 1;
   std::vector<Interval> intervals;
   std::vector<ChainId> chains;
-  std::vector<std::string> topics;  // by LogId's rank
+  std::vector<std::string> topics;      // by LogId's rank
+  bool pair_has_one_partition = false;  // refuse a pair that is on two
   UnixSeconds dedupe_window = 600;
   UnixSeconds max_lateness = 7 * 86400;
   UnixSeconds close_grace = 2;
@@ -128,7 +129,7 @@ class Lane {
     std::int64_t stored_offset = 0;  // next_offset in the store; messages below it are not applied again
     std::int64_t expected = 0;       // next_offset of the last commit
     PartitionPlace place;
-    std::map<ChainId, DedupeWindow> dedupe;
+    std::map<std::pair<std::int32_t, ChainId>, DedupeWindow> dedupe;  // by source and chain
   };
 
   void step();

@@ -56,7 +56,9 @@ class Pipeline final : public LaneHost {
   void reported(DeliveryReport&& report);
 
   // ---- the input's thread ----
-  void assign(LogId log, std::int64_t offset, ChainClocks clocks);
+  void assign(LogId log, std::int64_t offset, ChainClocks clocks, const std::vector<SourceWindow>& windows);
+  // The partition ends at `offset`, behind marks that are no records: as far as that it is read.
+  void note_end(LogId log, std::int64_t offset);
   // Decodes, sequences, and hands the batch to all lanes. Does not wait for them.
   void ingest(MessageBatch batch);
   // False while as much input is on its way as memory_limit allows; wait_for_room() waits until it is less.

@@ -26,7 +26,7 @@ Trade trade_at(UnixSeconds time, double price, std::string_view pair = "p") {
 CandleBook::Options fresh(std::vector<Interval> intervals) { return {.intervals = std::move(intervals)}; }
 
 void take(CandleBook& book, std::initializer_list<Trade> trades) {
-  for (const Trade& trade : trades) ASSERT_TRUE(book.add(trade));
+  for (const Trade& trade : trades) ASSERT_TRUE(book.add(trade, trade.position.log));
   ASSERT_TRUE(book.end_batch());
 }
 
@@ -139,13 +139,31 @@ TEST(CandleBook, ASumThatDoesNotFitStopsTheJobAndNamesTheCandle) {
   for (int batch = 0; batch < 2; ++batch) {
     Trade trade = trade_at(kNoon, 1, "TheBigPair");
     trade.volume_token = Decimal::from_units(Decimal::kLimit / 10 * 6);
-    ASSERT_TRUE(book.add(trade));
+    ASSERT_TRUE(book.add(trade, trade.position.log));
     const Status status = book.end_batch();
     ASSERT_EQ(status.has_value(), batch == 0);
     if (!status) {
       EXPECT_NE(status.error().message.find("TheBigPair"), std::string::npos);
     }
   }
+}
+
+TEST(CandleBook, APairBelongsToOnePartition) {
+  CandleBook::Options options = fresh({Interval::k1m});
+  options.pair_topics = {"a", "b"};
+  CandleBook book(options);
+  ASSERT_TRUE(book.add(trade_at(kNoon, 1, "p"), LogId(1, 3)));
+  ASSERT_TRUE(book.add(trade_at(kNoon, 1, "q"), LogId(1, 4)));
+  ASSERT_TRUE(book.add(trade_at(kNoon, 1, "p"), LogId(1, 3)));
+  ASSERT_TRUE(book.end_batch());
+  EXPECT_EQ(book.take_new_places(), (std::vector<PairPlace>{{kChain, "p", "b", 3}, {kChain, "q", "b", 4}}));
+  EXPECT_TRUE(book.take_new_places().empty());
+  const Status refused = book.add(trade_at(kNoon, 1, "p"), LogId(0, 3));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind, ErrorKind::kFatal);
+  EXPECT_NE(refused.error().message.find("pair p of chain 1 is on two partitions: b[3] and now a[3]"),
+            std::string::npos)
+      << refused.error().message;
 }
 
 }  // namespace

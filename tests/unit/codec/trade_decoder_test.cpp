@@ -43,6 +43,34 @@ TEST(TradeDecoderTest, BatchesKeepTheirOrder) {
   EXPECT_EQ(decoded.bad[0].index, 2U);
 }
 
+TEST(TradeDecoderTest, PartsOfAnotherMessageStandInItsPlace) {
+  const std::string value = "[" + kTrade + ",7," + kTrade + "]";
+  Origin origin;
+  origin.log = LogId(2, 5);
+  origin.offset = 77;
+  origin.indexes = {3, 8, 1000};
+  const Message record{.log = LogId(3, 1), .offset = 4, .timestamp = -1, .value = value, .origin = &origin};
+  DecodedMessage decoded;
+  TradeDecoder decoder;
+  decoder.decode(record, decoded);
+  ASSERT_EQ(decoded.trades.size(), 2U);
+  ASSERT_EQ(decoded.bad.size(), 1U);
+  EXPECT_EQ(decoded.trades[0].position.index, 3U);
+  EXPECT_EQ(decoded.bad[0].index, 8U);
+  EXPECT_EQ(decoded.trades[1].position.index, 1000U);
+  EXPECT_EQ(decoded.trades[1].position.log, origin.log);
+  EXPECT_EQ(decoded.trades[1].position.offset, 77);
+  EXPECT_FALSE(decoded.contradicts_origin);
+
+  origin.indexes = {3, 8};
+  decoder.decode(record, decoded);
+  EXPECT_TRUE(decoded.contradicts_origin);
+  origin.indexes.reset();  // all of the message
+  decoder.decode(record, decoded);
+  EXPECT_FALSE(decoded.contradicts_origin);
+  EXPECT_EQ(decoded.trades[1].position.index, 2U);
+}
+
 TEST(TradeDecoderTest, EmptyArraysHoldNothing) {
   for (const char* message : {"[]", " [ ] ", "\n[\t]\r\n"}) EXPECT_EQ(Decoded(message).summary(), "nothing") << message;
 }

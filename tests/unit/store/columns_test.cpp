@@ -71,6 +71,24 @@ TEST(ClocksColumn, RoundTrips) {
   EXPECT_EQ(clocks_text({{56, 7}, {100'000, 8}}), "56:7,100000:8");
 }
 
+TEST(WindowClocksColumn, HoldsAllSources) {
+  LaneOffset offset;
+  offset.window_clocks = {{56, 7}, {100'000, 8}};
+  EXPECT_EQ(windows_text(offset), "56:7,100000:8");
+  LaneOffset read;
+  ASSERT_TRUE(parse_windows(windows_text(offset), read));
+  EXPECT_EQ(read.window_clocks, offset.window_clocks);
+
+  offset.window_clocks.clear();
+  offset.source_windows = {{kOwnSource, 12, {{1, 2}}}, {0, 10, {}}, {63, 11, {{56, 7}, {100'000, 8}}}};
+  EXPECT_EQ(windows_text(offset), "own@12=1:2;0@10=;63@11=56:7,100000:8");
+  ASSERT_TRUE(parse_windows(windows_text(offset), read));
+  EXPECT_EQ(read, offset);
+  for (const char* text : {"0@10", "@1=", "x@1=", "0@x=", "0@1=5", "1@1=;0@1=", "0@1=;0@2=", "0@-1=", "0=1@"}) {
+    EXPECT_FALSE(parse_windows(text, read)) << text;
+  }
+}
+
 TEST(ClocksColumn, RefusesEveryOtherText) {
   for (const char* text : {"1", "1:", ":1", "1:2,", "1:2,3", "1:2;3:4", "3:1,1:2", "1:1,1:2", "a:1", "1:2 "}) {
     EXPECT_EQ(parse_clocks(text), std::nullopt) << text;

@@ -42,8 +42,8 @@ TEST(Definitions, HoldTheContractsColumns) {
   const auto tables = needed_tables(intervals);
   std::vector<std::string> names;
   for (const TableDefinition& table : tables) names.push_back(table.name);
-  EXPECT_EQ(names, (std::vector<std::string>{"stream_offset", "stream_topic", "stream_meta", "trade_kline_1m",
-                                             "trade_kline_1mo"}));
+  EXPECT_EQ(names, (std::vector<std::string>{"stream_offset", "stream_topic", "stream_pair", "stream_meta",
+                                             "trade_kline_1m", "trade_kline_1mo"}));
   const TableDefinition& candles = tables.back();
   EXPECT_EQ(candles.statement.find("{table}"), std::string::npos);
   EXPECT_EQ(candles.keys.front().columns, (std::vector<std::string>{"chain_id", "pair_address", "candle_time"}));

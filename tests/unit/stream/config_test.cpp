@@ -235,7 +235,7 @@ TEST(Config, InputIsChecked) {
   const auto input = [](const std::string& lines) {
     return refusal("kafka: {brokers: k}\nmysql: {host: m, user: u, database: d}\ninput: {" + lines + "}\n");
   };
-  EXPECT_THAT(input("topics: [t], partitioned_by: pair"), HasSubstr("input.partitioned_by: pair is not supported yet"));
+  EXPECT_THAT(input("topics: [t], partitioned_by: key"), HasSubstr("input.partitioned_by: \"key\" must be any (one"));
   EXPECT_THAT(input("topics: [t], start: yesterday"), HasSubstr("input.start: \"yesterday\" must be earliest, latest"));
   EXPECT_THAT(input("topics: [t, t]"), HasSubstr("input.topics: \"t\" stands twice"));
   EXPECT_THAT(input("topics: [t, t-dlq]"), HasSubstr("t-dlq is the dead-letter topic of t"));
