@@ -33,6 +33,7 @@ int main(int argc, char** argv) {
   cli.footer(kFooter);
   cli.require_subcommand(1);
   app::add_run(cli, exit_code);
+  app::add_route(cli, exit_code);
   app::add_init(cli, exit_code);
   app::add_feed(cli, exit_code);
   app::add_aggregate(cli, exit_code);

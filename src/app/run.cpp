@@ -1,56 +1,15 @@
 // `klined run`: the job.
-#include <csignal>
-#include <cstdlib>
-#include <thread>
+#include <memory>
 
-#include <pthread.h>
 #include <spdlog/spdlog.h>
-#include <unistd.h>
 
 #include "klined/app/commands.hpp"
+#include "klined/app/stop_signals.hpp"
 #include "klined/stream/job.hpp"
 
 namespace klined::app {
 
 namespace {
-
-// Takes SIGTERM and SIGINT away from all threads that start after it, and gives them to one that waits for them. The
-// first asks the job to stop, the second ends the process at once: nothing is lost by that, the next start reads again
-// what was not committed.
-class StopSignals {
- public:
-  StopSignals() {
-    sigemptyset(&signals_);
-    for (const int signal : {SIGTERM, SIGINT, SIGUSR2}) sigaddset(&signals_, signal);
-    pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
-    std::signal(SIGPIPE, SIG_IGN);
-  }
-  ~StopSignals() {
-    if (!thread_.joinable()) return;
-    pthread_kill(thread_.native_handle(), SIGUSR2);  // "no more"
-    thread_.join();
-  }
-  void pass_to(Job& job) {
-    thread_ = std::thread([this, &job] {
-      for (bool asked = false;;) {
-        int signal = 0;
-        sigwait(&signals_, &signal);
-        if (signal == SIGUSR2) return;
-        if (asked) {
-          spdlog::warn("second signal: ending at once; what was not committed is read again at the next start");
-          ::_exit(128 + signal);
-        }
-        spdlog::info("{}: stopping (a second signal ends at once)", signal == SIGTERM ? "SIGTERM" : "SIGINT");
-        asked = true;
-        job.stop();
-      }
-    });
-  }
-
- private:
-  sigset_t signals_{};
-  std::thread thread_;
-};
 
 int run_job(const std::string& path) {
   StopSignals signals;
@@ -66,7 +25,7 @@ int run_job(const std::string& path) {
   }
   const SystemClock clock;
   Job job(*config, clock, metrics);
-  signals.pass_to(job);
+  signals.pass_to([&job] { job.stop(); });
   const Status status = job.run();
   return status ? kOk : fail(status.error());
 }
