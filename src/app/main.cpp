@@ -40,6 +40,7 @@ int main(int argc, char** argv) {
   app::add_candles(cli, exit_code);
   app::add_pairs(cli, exit_code);
   app::add_top(cli, exit_code);
+  app::add_dlq(cli, exit_code);
   app::add_config(cli, exit_code);
   app::add_reset(cli, exit_code);
   try {

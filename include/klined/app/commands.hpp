@@ -18,6 +18,7 @@ inline constexpr int kUsage = 2;   // wrong usage, config, schema or rights: som
 
 CLI::App* add_run(CLI::App& parent, int& exit_code);
 CLI::App* add_route(CLI::App& parent, int& exit_code);
+CLI::App* add_dlq(CLI::App& parent, int& exit_code);
 CLI::App* add_init(CLI::App& parent, int& exit_code);
 CLI::App* add_feed(CLI::App& parent, int& exit_code);
 CLI::App* add_aggregate(CLI::App& parent, int& exit_code);

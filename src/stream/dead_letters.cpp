@@ -1,0 +1,98 @@
+#include "klined/stream/dead_letters.hpp"
+
+#include <fmt/format.h>
+
+#include <charconv>
+
+#include "klined/source/record_headers.hpp"
+
+namespace klined {
+
+namespace {
+
+template <typename Number>
+std::optional<Number> parse(std::string_view text) {
+  Number number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size() || number < 0) return std::nullopt;
+  return number;
+}
+
+constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+}  // namespace
+
+std::optional<LetterOrigin> origin_of(const Letter& letter) {
+  const auto partition = parse<std::int32_t>(letter.header("partition"));
+  const auto offset = parse<std::int64_t>(letter.header("offset"));
+  const std::string_view topic = letter.header("topic");
+  if (topic.empty() || !partition || !offset) return std::nullopt;
+  LetterOrigin origin{std::string(topic), *partition, *offset, std::nullopt};
+  if (!letter.has_header("index")) return origin;
+  const auto index = parse<std::int64_t>(letter.header("index"));
+  if (!index || *index > std::int64_t{0xFFFFFFFF}) return std::nullopt;
+  origin.index = static_cast<std::uint32_t>(*index);
+  return origin;
+}
+
+void DeadLetters::add(const Letter& letter) {
+  const std::optional<LetterOrigin> origin = origin_of(letter);
+  if (!origin) {
+    ++strangers_;
+    return;
+  }
+  std::vector<Place>& open = open_[{letter.partition, *origin}];
+  if (letter.has_header(kRetriedHeader)) {
+    for (const Place& place : open) entries_.at(place).is_done = true;
+    open.clear();
+    return;
+  }
+  if (!letter.has_header("error")) {
+    ++strangers_;
+    return;
+  }
+  const Place place(letter.partition, letter.offset);
+  entries_[place] = {.partition = letter.partition,
+                     .offset = letter.offset,
+                     .timestamp = letter.timestamp,
+                     .bytes = letter.value.size(),
+                     .error = std::string(letter.header("error")),
+                     .origin = *origin,
+                     .is_done = false};
+  open.push_back(place);
+}
+
+std::string reason_class(std::string_view error) {
+  std::string text;
+  for (const char c : error) {
+    if (!is_digit(c)) {
+      text += c;
+    } else if (text.empty() || text.back() != 'N') {
+      text += 'N';
+    }
+  }
+  return text;
+}
+
+Publication put_back(const Letter& letter, const LetterOrigin& origin) {
+  Publication record;
+  record.topic = origin.topic;
+  record.key = letter.key;
+  record.value = origin.index ? fmt::format("[{}]", letter.value) : std::string(letter.value);
+  record.headers.emplace_back(kOriginHeader, fmt::format("{}/{}/{}", origin.topic, origin.partition, origin.offset));
+  if (origin.index) record.headers.emplace_back(kIndexesHeader, std::to_string(*origin.index));
+  return record;
+}
+
+Publication marker_of(const std::string& dead_letter_topic, const Letter& letter) {
+  Publication marker;
+  marker.topic = dead_letter_topic;
+  marker.key = letter.key;
+  marker.headers.emplace_back(kRetriedHeader, fmt::format("{}/{}", letter.partition, letter.offset));
+  for (const std::string_view name : {"topic", "partition", "offset", "index"}) {
+    if (letter.has_header(name)) marker.headers.emplace_back(name, letter.header(name));
+  }
+  return marker;
+}
+
+}  // namespace klined
