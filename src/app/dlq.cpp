@@ -90,7 +90,9 @@ Status list_topic(LetterReader& reader, const std::string& topic, const DlqArgum
                        "reason");
   }
   std::vector<std::pair<std::string, Group>> sorted(groups.begin(), groups.end());
-  std::ranges::stable_sort(sorted, std::greater(), [](const auto& g) { return g.second.open + g.second.done; });
+  std::ranges::sort(sorted, std::less(), [](const auto& group) {
+    return std::pair(-(group.second.open + group.second.done), std::string_view(group.first));
+  });
   for (const auto& [reason, group] : sorted) {
     out += fmt::format("{:>10} {:>10}  {:<19}  {:<19}  {}\n", print_count(group.open), print_count(group.done),
                        print_time(group.oldest), print_time(group.newest), reason);

@@ -4,6 +4,8 @@ several jobs make of that topic is what one would make of the original."""
 
 import collections
 import random
+import re
+import signal
 import time
 import unittest
 
@@ -144,6 +146,46 @@ class Route(unittest.TestCase):
             self.assertEqual(feed.wait(), 0)
             site.await_routed(routers[2:])
             for router in routers[2:]:
+                router.stop()
+            site.check_routed()
+
+    def test_frozen_and_thawed(self):
+        """A process that slept through the loss of its share, and of its transaction, writes nothing of it."""
+        with RouterSite(partitions=4) as site:
+            site.make_topics()
+            feed = site.start_feed(rate=400, speed=16, trades=20_000, pairs=100, start="2025-06-30T23:50:00Z")
+            frozen, other = site.start_router("frozen"), site.start_router("other")
+            for router in (frozen, other):
+                router.await_log(r"routing from offset")
+            for number in range(2):
+                before = sum(site.routed_offsets().values())
+                wait_until("some to be routed", lambda: sum(site.routed_offsets().values()) > before + 20)
+                shares = len(re.findall("this process's share is now", other.log()))
+                frozen.send(signal.SIGSTOP)
+                wait_until("the other to get all partitions", lambda: len(
+                    re.findall("this process's share is now", other.log())) > shares)
+                before = site.routed_offsets()
+                wait_until("all partitions to go on", lambda: not feed.runs() or all(
+                    offset > before[partition] for partition, offset in site.routed_offsets().items()))
+                frozen.send(signal.SIGCONT)
+                say(f"thawed: routed {site.routed_offsets()} of {site.input_ends()}")
+            self.assertEqual(feed.wait(), 0)
+            site.await_routed([frozen, other])
+            for router in (frozen, other):
+                router.stop()
+            site.check_routed()
+
+    def test_broker_restarts(self):
+        with RouterSite(partitions=4) as site:
+            site.make_topics()
+            feed = site.start_feed(rate=600, speed=16, trades=15_000, pairs=100, start="2025-06-30T23:50:00Z")
+            routers = [site.start_router(f"router-{name}") for name in "ab"]
+            wait_until("some to be routed", lambda: sum(site.routed_offsets().values()) > 20)
+            with site.stack.without("kafka"):
+                time.sleep(8)  # Longer than a transaction may take.
+            self.assertEqual(feed.wait(180), 0)
+            site.await_routed(routers)
+            for router in routers:
                 router.stop()
             site.check_routed()
 
