@@ -166,17 +166,18 @@ bool RedisRepair::read_rows_page() {
 Result<RedisRepair::Outcome> RedisRepair::look_at(RedisConnection& connection, RedisWriter& writer,
                                                   const SeriesName& series, const Doubts& doubts_before) {
   Outcome outcome{.worked = true};
-  const Result<bool> ours = source_.is_ours(series.chain, series.pair);
-  if (ours && !*ours) return outcome;
-  Result<std::vector<CandleRow>> rows = std::unexpected(ours ? Error() : ours.error());
-  if (ours) rows = source_.newest(series.chain, series.pair, series.interval, options_.keep);
-  if (!rows) {
-    source_failed(rows.error());
+  const auto failed = [this, &outcome](const Error& error) {
+    source_failed(error);
     outcome.source_errors = 1;
     return outcome;
-  }
-  source_answered();
+  };
+  const Result<bool> ours = source_.is_ours(series.chain, series.pair);
+  if (!ours) return failed(ours.error());
   next_look_ = clock_.now() + std::chrono::nanoseconds(1'000'000'000 / options_.series_per_second);
+  if (!*ours) return outcome;
+  auto rows = source_.newest(series.chain, series.pair, series.interval, options_.keep);
+  if (!rows) return failed(rows.error());
+  source_answered();
   outcome.series = 1;
 
   const std::string key = redis_key_of(series);

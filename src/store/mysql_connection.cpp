@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <mutex>
 
@@ -11,6 +12,8 @@
 namespace klined {
 
 namespace {
+
+constexpr std::int64_t kReadTimeout = 30;  // s: a server's own default, for the rest of a statement
 
 void init_library() {
   static std::once_flag once;
@@ -115,8 +118,9 @@ Status MySqlConnection::open() {
 Status MySqlConnection::set_up_session() {
   const std::string settings = fmt::format(
       "SET SESSION sql_mode='STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', time_zone='+00:00', "
-      "autocommit=1, innodb_lock_wait_timeout={}, wait_timeout={}",
-      options_.lock_wait_timeout.count(), options_.idle_timeout.count());
+      "autocommit=1, innodb_lock_wait_timeout={}, wait_timeout={}, net_read_timeout={}",
+      options_.lock_wait_timeout.count(), options_.idle_timeout.count(),
+      std::min<std::int64_t>(kReadTimeout, options_.idle_timeout.count()));
   if (auto done = send(settings, "set up the session"); !done) return done;
   if (auto done = send("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", "set up the session"); !done)
     return done;

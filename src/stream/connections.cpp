@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "klined/base/assertion.hpp"
+#include "klined/store/group_lock.hpp"
 
 namespace klined {
 
@@ -15,6 +16,8 @@ MySqlOptions mysql_options(const Config& config) {
   options.database = config.mysql.database;
   options.socket = config.mysql.socket;
   options.ssl_ca = config.mysql.ssl_ca;
+  // A process that hangs in the middle of a transaction must not keep the one that takes over from its rows.
+  options.idle_timeout = GroupLock::kIdle;
   return options;
 }
 

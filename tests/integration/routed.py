@@ -67,7 +67,8 @@ def route(kafka, topic, settings, partitions=4, aborted=True):
     # The partitions take turns, as they would with a router that reads all of them.
     readers = {}
     for (_, partition), (first, end) in sorted(watermarks(kafka, [topic]).items()):
-        readers[partition] = (_Splitter(topic, partition, settings), read_partition(kafka, topic, partition, first, end))
+        readers[partition] = (_Splitter(topic, partition, settings),
+                              read_partition(kafka, topic, partition, first, end))
     while readers:
         for partition, (splitter, messages) in list(readers.items()):
             records = []

@@ -67,6 +67,22 @@ TEST_F(SharedStoreTest, OneThatLostASinglePartitionCanWriteNothing) {
   EXPECT_EQ(ask("SELECT MAX(next_offset) FROM stream_offset WHERE partition_id=0"), "110");
 }
 
+// Stopped in the middle of a transaction, it holds the rows' locks until the server gives its connection up.
+TEST_F(SharedStoreTest, OneThatHangsInATransactionIsNotWaitedForForLong) {
+  MySqlCandleStore first(options_);
+  ASSERT_TRUE(first.claim(share(1, {0, 1})));
+  MySqlOptions short_idle = options_;
+  short_idle.idle_timeout = seconds(2);
+  MySqlConnection hung(short_idle);
+  ASSERT_TRUE(hung.begin("begin"));
+  ASSERT_TRUE(hung.execute("UPDATE stream_offset SET window_offset=window_offset+1", "hold the rows"));
+  MySqlCandleStore second(options_);
+  const auto claimed = second.claim(share(2, {0, 1}));
+  ASSERT_TRUE(claimed) << message(claimed);
+  EXPECT_FALSE(hung.commit("commit"));
+  EXPECT_EQ(ask("SELECT DISTINCT owner FROM stream_offset WHERE partition_id<2"), "2");
+}
+
 TEST_F(SharedStoreTest, APairOnTwoPartitionsIsRefusedWhole) {
   MySqlCandleStore first(options_);
   MySqlCandleStore second(options_);

@@ -21,7 +21,7 @@ SHARED = {"input": {"partitioned_by": "pair"},
 
 
 def share_of(job):
-    """The partitions that the job said last that it has, {} where it has none."""
+    """The partitions that the job said last that it has; empty where it has none."""
     shares = re.findall(r"this process's share is now (.*)", job.log())
     return set(map(int, re.findall(r"\[(\d+)\]", shares[-1]))) if shares else set()
 
@@ -52,11 +52,12 @@ class Shared(unittest.TestCase):
     def await_progress(self, site, partitions=range(PARTITIONS)):
         before = site.stored_offsets()
         wait_until(f"progress of partitions {sorted(partitions)}", lambda: all(
-            site.stored_offsets()[partition] > before[partition] for partition in partitions), 60)
+            site.stored_offsets()[partition] > before[partition] for partition in partitions), 90)
 
     def begin(self, site, seconds):
         site.init(**SHARED)
-        feed = site.start_feed(trades=RATE * seconds, rate=RATE, speed=10, pairs=300, seed=SEED, start=START, key="pair")
+        feed = site.start_feed(trades=RATE * seconds, rate=RATE, speed=10, pairs=300, seed=SEED, start=START,
+                               key="pair")
         wait_until("the first messages", lambda: min(site.ends().values()) > 10)
         return feed
 
@@ -121,6 +122,9 @@ class Shared(unittest.TestCase):
                                                       for job in (first, second)))
             site.await_drained(first)
             idle, active = sorted((first, second), key=lambda job: len(share_of(job)))
+            refused = site.command("reset", "--config", site.write_config("reset"), "--yes")
+            self.assertEqual(refused.returncode, 2, refused.stderr)
+            self.assertIn("stop it first", refused.stderr)
             active.stop()
             wait_until("the other to take over", lambda: share_of(idle) == {0}, 60)
             site.feed(trades=3000, pairs=50, event_rate=100, seed=SEED + 1, start="2025-07-01T02:00:00Z", key="pair")

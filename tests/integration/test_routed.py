@@ -93,6 +93,8 @@ class Routed(unittest.TestCase):
             site.await_drained(jobs[0])
             site.judge()
             self.assertGreater(site.recompute().ledger["duplicate"], 1000)
+            windows = site.rows("SELECT MIN(window_offset) FROM stream_offset")
+            self.assertGreater(int(windows[0][0]), 1000, "the windows have not moved on")
             for job in jobs:
                 job.stop()
 

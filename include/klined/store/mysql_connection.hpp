@@ -36,7 +36,8 @@ struct MySqlOptions {
   std::chrono::seconds read_timeout{60};
   std::chrono::seconds write_timeout{60};
   std::chrono::seconds lock_wait_timeout{10};
-  // The server gives the session up after so long without a word: a vanished host's locks go with it.
+  // The server gives the session up after so long without a word: the locks of a vanished host, or of a process that
+  // hangs in the middle of a transaction, go with it.
   std::chrono::seconds idle_timeout{60};
 };
 

@@ -316,6 +316,19 @@ TEST(Config, PrintedTextReadsBackTheSame) {
   EXPECT_EQ(print_config(again), text);
 }
 
+TEST(Config, PartitionsAreSharedWherePairsHaveOne) {
+  EXPECT_FALSE(is_shared(parsed(std::string(kNeeded))));
+  const Config shared = parsed(
+      "kafka: {brokers: k}\ninput: {topics: [sol-trades-by-pair], partitioned_by: pair}\n"
+      "mysql: {host: h, user: u, database: d}\n");
+  EXPECT_TRUE(is_shared(shared));
+  EXPECT_THAT(print_config(shared), HasSubstr("partitioned_by: pair"));
+  EXPECT_TRUE(is_shared(parsed(print_config(shared))));
+  EXPECT_EQ(dead_letter_topic(shared, "sol-trades-by-pair"), "sol-trades-dlq");
+  EXPECT_EQ(origin_topic("sol-trades"), std::nullopt);
+  EXPECT_EQ(origin_topic("-by-pair"), std::nullopt);
+}
+
 TEST(Config, OdditiesAreWarnedOf) {
   EXPECT_THAT(oddities_of(parsed(std::string(kNeeded))), ElementsAre("mysql.password is empty"));
   EXPECT_THAT(oddities_of(parsed(std::string(kNeeded) + "env: local\n")),
