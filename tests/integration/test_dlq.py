@@ -14,6 +14,7 @@ from comparison import compare_tables
 from dirty_cases import text_of
 from generate import Market, Record
 from oracle import Message, recompute
+from test_route import RouterSite
 from topics import read_partition, watermarks
 
 _START = 1_700_000_000
@@ -71,8 +72,19 @@ class LetterSite(Site):
             raise RuntimeError("the letters were not taken")
         return places
 
+    def compare_mended(self):
+        """The tables against those of the same messages, had they been good."""
+        expected = recompute((Message(self.topic, partition, record.offset(), record.timestamp()[1], None,
+                                      self.good[record.key()]) for partition, record in self.messages()), self.settings)
+        with self.stack.mysql(self.database) as connection:
+            return compare_tables(connection, expected, self.settings.intervals)
+
     def dlq(self, verb, *arguments):
         return self.succeed("dlq", verb, "--config", self.write_config("dlq"), *arguments).stdout
+
+
+class RoutedLetterSite(LetterSite, RouterSite):
+    """Its jobs read the routed topic."""
 
 
 class DeadLetters(unittest.TestCase):
@@ -118,13 +130,26 @@ class DeadLetters(unittest.TestCase):
 
             site.await_drained(job)
             job.stop()
-            expected = recompute((Message(site.topic, partition, record.offset(), record.timestamp()[1], None,
-                                          site.good[record.key()]) for partition, record in site.messages()),
-                                 site.settings)
-            with site.stack.mysql(site.database) as connection:
-                area = compare_tables(connection, expected, site.settings.intervals)
+            area = site.compare_mended()
             say(area.summary())
             self.assertEqual(area.differ, 0, area.shown)
+
+    def test_put_back_where_the_topic_is_routed(self):
+        """A letter goes back into the original topic, and from there its way through the router."""
+        with RoutedLetterSite() as site:
+            site.make_topics()
+            site.init(**site.shared())
+            router, job = site.start_router("router"), site.start(**site.shared())
+            site.send_broken()
+            site.await_routed([router])
+            site.await_drained(job)
+            self.assertGreater(site.compare_mended().differ, 0)
+            places = site.send_mended_letters()
+            self.assertIn(f"{len(places)} letters were put back", site.dlq("retry", "--reason", "old version"))
+            wait_until("the candles to be whole", lambda: site.compare_mended().differ == 0, 60, 1)
+            say(site.compare_mended().summary())
+            for process in (router, job):
+                process.stop()
 
     def test_what_fails_again_is_open_again(self):
         with LetterSite() as site:
