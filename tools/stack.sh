@@ -53,6 +53,8 @@ port_of() {
     mysql) echo $((port_base + 2)) ;;
     redis) echo $((port_base + 3)) ;;
     metrics) echo $((port_base + 4)) ;;  # for a klined that a script starts; nothing here uses it
+    proxied) echo $((port_base + 5)) ;;  # Kafka's second listener, which names the proxy's port as its own:
+    proxy) echo $((port_base + 6)) ;;    # here the chaos test listens, so that it can cut Kafka's connections
   esac
 }
 
@@ -164,11 +166,12 @@ write_kafka_config() {
 # Written by ./dev up; changes are lost. One node that is broker and controller.
 node.id=1
 process.roles=broker,controller
-listeners=PLAINTEXT://127.0.0.1:$(port_of kafka),CONTROLLER://127.0.0.1:$(port_of controller)
-advertised.listeners=PLAINTEXT://127.0.0.1:$(port_of kafka)
+listeners=PLAINTEXT://127.0.0.1:$(port_of kafka),PROXIED://127.0.0.1:$(port_of proxied),CONTROLLER://127.0.0.1:$(port_of controller)
+advertised.listeners=PLAINTEXT://127.0.0.1:$(port_of kafka),PROXIED://127.0.0.1:$(port_of proxy)
+inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
 controller.quorum.voters=1@127.0.0.1:$(port_of controller)
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs=$STACK/kafka/data
 
 # Topics are made on purpose; messages go up to 10 MiB.
@@ -336,6 +339,8 @@ export KLINED_STACK_MYSQL_ROOT_USER=$(printf %q "$(id -un)")
 export KLINED_STACK_MYSQL_ROOT_SOCKET=$(printf %q "$(mysql_socket)")
 export KLINED_STACK_REDIS_HOST=127.0.0.1
 export KLINED_STACK_REDIS_PORT=$(port_of redis)
+export KLINED_STACK_KAFKA_PROXIED=127.0.0.1:$(port_of proxied)
+export KLINED_STACK_KAFKA_PROXY_PORT=$(port_of proxy)
 export KLINED_STACK_METRICS_PORT=$(port_of metrics)
 END
   mv "$STACK/env.new" "$STACK/env"
@@ -363,7 +368,10 @@ stack_up() {
   printf '%s\n%s\n' "$port_base" "$ROOT" >"$STACK/ports"
   if [[ " ${missing[*]} " == *" kafka "* ]]; then fetch_kafka; fi
   for name in "${missing[@]}"; do require_free_port "$name" "$name"; done
-  if [[ " ${missing[*]} " == *" kafka "* ]]; then require_free_port kafka controller; fi
+  if [[ " ${missing[*]} " == *" kafka "* ]]; then
+    require_free_port kafka controller
+    require_free_port kafka proxied
+  fi
 
   begin "starting $(titles_of "${missing[@]}")"
   for name in "${missing[@]}"; do "start_$name"; done

@@ -86,8 +86,8 @@ Result<Claim> MySqlCandleStore::claim(const ClaimRequest& request) {
   ClaimTransaction transaction(connection_, request);
   Result<Claim> claimed = transaction.run();
   if (!claimed) return claimed;
-  claim_->set(
-      std::make_shared<const StoreClaim::Terms>(StoreClaim::Terms{request.group, request.owner, transaction.topics()}));
+  claim_->set(std::make_shared<const StoreClaim::Terms>(
+      StoreClaim::Terms{request.group, request.owner, transaction.topics(), claimed->offsets.size()}));
   return claimed;
 }
 
@@ -109,7 +109,26 @@ Result<std::vector<CandleRow>> MySqlCandleStore::load(std::span<const CandleKey>
       return std::unexpected(done.error());
     }
   }
+  if (auto owned = check_owner(*terms); !owned) return std::unexpected(owned.error());
   return rows;
+}
+
+// A claim changes the owner before its process commits anything: an owner that is still the same after the candles were
+// read says that none of them is another process's.
+Status MySqlCandleStore::check_owner(const StoreClaim::Terms& terms) {
+  sql_.clear();
+  sql_ << "SELECT COUNT(*) FROM stream_offset WHERE consumer_group=";
+  sql_.quoted(terms.group) << " AND owner=";
+  sql_.unsigned_integer(terms.owner);
+  Result<SqlRows> rows = connection_.ask(sql_.view(), "look whether the claim still holds");
+  if (!rows) return std::unexpected(rows.error());
+  const std::uint64_t owned = rows->next() ? rows->unsigned_integer(0) : 0;
+  if (owned == terms.rows) return {};
+  return std::unexpected(
+      Error{ErrorKind::kFenced,
+            fmt::format("of the {} rows of stream_offset that were claimed for group \"{}\", {} are left: another "
+                        "process has claimed the others, and its candles may not be merged with those in memory",
+                        terms.rows, terms.group, owned)});
 }
 
 // Keys of one interval, by one join in the order of the keys: on both servers each is one look into the primary key.

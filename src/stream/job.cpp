@@ -52,8 +52,9 @@ struct Job::Session {
   std::unique_ptr<KafkaSource> source;
   std::vector<TopicPartition> partitions;
   Claim claim;
-  std::vector<Assignment> assignments;
-  std::unique_ptr<MySqlRows> rows;  // what the cache is repaired from
+  std::vector<Placement> placements;
+  std::vector<Assignment> assignments;  // of the placements
+  std::unique_ptr<MySqlRows> rows;      // what the cache is repaired from
   std::unique_ptr<RedisCache> cache;
   std::unique_ptr<Pipeline> pipeline;
   std::unique_ptr<KafkaPublisher> publisher;
@@ -266,10 +267,10 @@ Result<Job::SessionEnd> Job::run_session() {
       persist("claiming the partitions", [&] { return claim(*session.source, *new_store(), session.partitions); });
   if (!claimed) return std::unexpected(claimed.error());
   session.claim = std::move(*claimed);
-  auto assignments = persist("comparing the stored offsets with the log",
-                             [&] { return place_readers(*session.source, session.claim, session.partitions); });
-  if (!assignments) return std::unexpected(assignments.error());
-  session.assignments = std::move(*assignments);
+  auto placements = persist("comparing the stored offsets with the log",
+                            [&] { return place_readers(*session.source, session.claim, session.partitions); });
+  if (!placements) return std::unexpected(placements.error());
+  session.placements = std::move(*placements);
 
   MySqlRows::Partitions ours;
   for (const TopicPartition& partition : share_) ours.emplace_back(partition.topic, partition.partition);
@@ -303,10 +304,11 @@ Result<Job::SessionEnd> Job::run_session() {
 // ---- a session's life ----------------------------------------------------------------------------------------------
 
 Result<Job::SessionEnd> Job::stream(Session& session) {
-  for (const Assignment& a : session.assignments) {
-    const LaneOffset& earliest = earliest_row(session.claim, a.partition);
-    session.pipeline->assign(a.log, a.offset, earliest.window_clocks, earliest.source_windows);
+  for (const Placement& placement : session.placements) {
+    const Assignment& a = placement.assignment;
+    session.pipeline->assign(a.log, a.offset, placement.clocks, placement.source_windows);
     session.next_offsets[a.log] = a.offset;
+    session.assignments.push_back(a);
   }
   if (Status status = session.source->assign(session.assignments); !status) return std::unexpected(status.error());
   keep_lock(session);

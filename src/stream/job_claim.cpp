@@ -4,7 +4,6 @@
 
 #include <spdlog/spdlog.h>
 
-#include "klined/base/assertion.hpp"
 #include "klined/stream/connections.hpp"
 #include "klined/stream/job.hpp"
 
@@ -16,42 +15,20 @@ constexpr Milliseconds kKafkaTimeout{10'000};
 
 }  // namespace
 
-// The row of the partition's lane that is the furthest behind. What lies before its dedupe window is of no use to any
-// lane.
-const LaneOffset& Job::earliest_row(const Claim& claim, const TopicPartition& partition) {
-  const LaneOffset* earliest = nullptr;
-  for (const LaneOffset& row : claim.offsets) {
-    if (row.topic != partition.topic || row.partition != partition.partition) continue;
-    if (earliest == nullptr ||
-        std::pair(row.next_offset, row.window_offset) < std::pair(earliest->next_offset, earliest->window_offset)) {
-      earliest = &row;
-    }
-  }
-  KLINED_ASSERT(earliest != nullptr, "a claimed partition has rows");
-  return *earliest;
-}
-
-// Where partitions without rows begin. A partition that joins a topic whose other partitions have rows begins at its
-// beginning, whatever `start` says: all that it holds came after the topic was taken on.
 Result<std::vector<PartitionStart>> Job::starts_of(KafkaSource& source, const std::vector<LaneOffset>& stored,
                                                    const std::vector<TopicPartition>& partitions) {
   std::vector<PartitionStart> starts;
   for (const TopicPartition& partition : partitions) {
     PartitionStart start{partition.topic, partition.partition, 0};
-    const auto is_row = [&partition](const LaneOffset& row) {
-      return row.topic == partition.topic && row.partition == partition.partition;
-    };
-    if (std::ranges::none_of(stored, is_row)) {
-      const bool joins = std::ranges::find(stored, partition.topic, &LaneOffset::topic) != stored.end();
+    const BeginAt begin = begin_of(partition, stored, config_.input.start);
+    if (begin == BeginAt::kLow || begin == BeginAt::kHigh) {
       const Result<OffsetRange> range = source.range_of(partition, kKafkaTimeout);
       if (!range) return std::unexpected(range.error());
-      start.offset = range->low;
-      if (!joins && config_.input.start.kind == StartAt::Kind::kLatest) start.offset = range->high;
-      if (!joins && config_.input.start.kind == StartAt::Kind::kTime) {
-        const Result<std::int64_t> at = source.offset_at(partition, config_.input.start.time, kKafkaTimeout);
-        if (!at) return std::unexpected(at.error());
-        start.offset = *at;
-      }
+      start.offset = begin == BeginAt::kLow ? range->low : range->high;
+    } else if (begin == BeginAt::kTime) {
+      const Result<std::int64_t> at = source.offset_at(partition, config_.input.start.time, kKafkaTimeout);
+      if (!at) return std::unexpected(at.error());
+      start.offset = *at;
     }
     starts.push_back(start);
   }
@@ -97,49 +74,19 @@ Status Job::add_others(KafkaSource& source, const std::vector<LaneOffset>& store
   return {};
 }
 
-// Each partition is read from where the dedupe window of its earliest lane began.
-Result<std::vector<Assignment>> Job::place_readers(KafkaSource& source, const Claim& claim,
-                                                   const std::vector<TopicPartition>& partitions) {
-  std::vector<Assignment> assignments;
+Result<std::vector<Placement>> Job::place_readers(KafkaSource& source, const Claim& claim,
+                                                  const std::vector<TopicPartition>& partitions) {
+  std::vector<Placement> placements;
   for (const TopicPartition& partition : partitions) {
     const Result<OffsetRange> range = source.range_of(partition, kKafkaTimeout);
     if (!range) return std::unexpected(range.error());
-    std::int64_t next_last = 0;
-    for (const LaneOffset& row : claim.offsets) {
-      if (row.topic == partition.topic && row.partition == partition.partition)
-        next_last = std::max(next_last, row.next_offset);
-    }
-    const std::int64_t next_first = earliest_row(claim, partition).next_offset;
-    const std::int64_t window = earliest_row(claim, partition).window_offset;
-    const std::string log = fmt::format("{} partition {}", partition.topic, partition.partition);
-    if (next_last > range->high) {
-      return fatal(
-          fmt::format("{} ends at offset {}, but {} is stored: the topic was made anew, or it is another cluster. "
-                      "Point the job at the right cluster, or start over with `klined reset`",
-                      log, range->high, next_last));
-    }
-    if (next_first < range->low) {
-      return fatal(
-          fmt::format("{} begins at offset {}, but the stored candles end at {}: the {} messages between were deleted "
-                      "unread. Restore them, or start over with `klined reset`",
-                      log, range->low, next_first, range->low - next_first));
-    }
-    if (window < range->low && !config_.input.allow_dedupe_gap) {
-      return fatal(fmt::format(
-          "{} begins at offset {}, but the dedupe window begins at {}: trades sent again from there could not "
-          "be told. Set input.allow_dedupe_gap: true to go on all the same",
-          log, range->low, window));
-    }
-    const auto rank_of = [&claim](const std::string& topic) {
-      return static_cast<std::uint32_t>(std::ranges::find(claim.topics, topic) - claim.topics.begin());
-    };
-    const LogId id(rank_of(partition.topic), static_cast<std::uint32_t>(partition.partition));
-    const std::string origin = origin_topic(partition.topic).value_or(partition.topic);
-    assignments.push_back({partition, id, std::max(window, range->low), origin, rank_of(origin)});
-    spdlog::info("{}: stored up to offset {}, reading from {} (log {}..{})", log, next_first, assignments.back().offset,
-                 range->low, range->high);
+    Result<Placement> placement = place_reader(claim, partition, *range, config_.input.allow_dedupe_gap);
+    if (!placement) return std::unexpected(placement.error());
+    spdlog::info("{} partition {}: stored up to offset {}, reading from {} (log {}..{})", partition.topic,
+                 partition.partition, placement->stored_offset, placement->assignment.offset, range->low, range->high);
+    placements.push_back(std::move(*placement));
   }
-  return assignments;
+  return placements;
 }
 
 }  // namespace klined

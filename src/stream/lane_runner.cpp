@@ -24,7 +24,7 @@ std::size_t LaneRunner::queued() const {
 void LaneRunner::schedule() {
   if (scheduled_) return;
   scheduled_ = true;
-  arena_.enqueue([this] { run(); });
+  execute_([this] { run(); });
 }
 
 // One turn: all events that are there, and one batch. Then the next lane's turn may come, on whatever thread is free.

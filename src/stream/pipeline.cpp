@@ -14,7 +14,6 @@ namespace klined {
 namespace {
 
 constexpr Milliseconds kTick{20};
-constexpr Milliseconds kIdleAfter{1000};
 constexpr std::size_t kLoaders = 2;
 constexpr std::size_t kScanPage = 1000;
 constexpr std::size_t kSmallestInflight = std::size_t{32} << 20U;
@@ -25,6 +24,8 @@ std::size_t workers_of(const Config& config) {
   if (config.engine.workers > 0) return static_cast<std::size_t>(config.engine.workers);
   return std::max(1U, std::thread::hardware_concurrency());
 }
+
+}  // namespace
 
 LaneOptions lane_options(const Config& config, const Claim& claim, std::int32_t lane, bool caches) {
   const auto lanes = config.engine.lanes;
@@ -50,8 +51,6 @@ LaneOptions lane_options(const Config& config, const Claim& claim, std::int32_t 
   options.memory_limit = static_cast<std::size_t>(config.engine.memory_limit / 10 * 6 / lanes);
   return options;
 }
-
-}  // namespace
 
 Pipeline::Pipeline(PipelineParts parts, const Claim& claim)
     : parts_(std::move(parts)),
@@ -93,13 +92,14 @@ void Pipeline::start(Publisher& publisher) {
     parts->store = parts_.open_store();
     parts->writer = std::make_unique<WorkerThread>(fmt::format("lane-{}", index));
     parts->runner = std::make_unique<LaneRunner>(
-        arena_, std::make_unique<Lane>(lane_options(parts_.config, claim_, index, parts_.cache != nullptr), offsets,
-                                       *this, &publisher));
+        [this](std::function<void()> turn) { arena_.enqueue(std::move(turn)); },
+        std::make_unique<Lane>(lane_options(parts_.config, claim_, index, parts_.cache != nullptr), offsets, *this,
+                               &publisher));
     lanes_.push_back(std::move(parts));
   }
   {
     const std::lock_guard lock(idle_mutex_);
-    for (const ChainId chain : parts_.config.chains) last_seen_[chain] = parts_.clock.now();
+    idle_chains_.begin(parts_.config.chains, parts_.clock.now());
   }
   ticker_ = std::jthread([this](const std::stop_token& stop) {
     pthread_setname_np(pthread_self(), "ticker");
@@ -149,7 +149,7 @@ void Pipeline::ingest(MessageBatch input) {
     for (const DecodedBatch::Part& part : batch->parts) {
       batch->bytes += sizeof(part) + part.decoded.trades.capacity() * (sizeof(Trade) + sizeof(std::uint32_t));
       if (part.message.origin != nullptr) batch->bytes += part.message.origin->bytes();
-      for (const ChainClock& clock : part.largest) last_seen_[clock.chain] = now;
+      for (const ChainClock& clock : part.largest) idle_chains_.saw(clock.chain, now);
     }
   }
   parts_.metrics.messages.Increment(static_cast<double>(input.messages.size()));
@@ -169,16 +169,7 @@ void Pipeline::wait_for_room(Milliseconds timeout) {
 
 void Pipeline::note_drained() {
   const std::lock_guard lock(idle_mutex_);
-  drained_at_ = parts_.clock.now();
-}
-
-std::vector<ChainId> Pipeline::idle_chains() const {
-  const std::lock_guard lock(idle_mutex_);
-  std::vector<ChainId> idle;
-  for (const auto& [chain, seen] : last_seen_) {
-    if (drained_at_ >= seen + kIdleAfter) idle.push_back(chain);
-  }
-  return idle;
+  idle_chains_.drained(parts_.clock.now());
 }
 
 bool Pipeline::drain(Milliseconds timeout) {
@@ -209,8 +200,12 @@ bool Pipeline::drain(Milliseconds timeout) {
 // ---- time ----------------------------------------------------------------------------------------------------------
 
 void Pipeline::tick_lanes() {
-  Lane::Tick tick{parts_.clock.now(), parts_.clock.wall_seconds(), idle_chains(), false,
-                  catching_up_.load(std::memory_order_relaxed)};
+  Lane::Tick tick{
+      parts_.clock.now(), parts_.clock.wall_seconds(), {}, false, catching_up_.load(std::memory_order_relaxed)};
+  {
+    const std::lock_guard lock(idle_mutex_);
+    tick.idle_chains = idle_chains_.idle();
+  }
   UnixSeconds closed = std::numeric_limits<UnixSeconds>::max();
   for (const auto& parts : lanes_) {
     tick.queue_empty = inflight_bytes_.load() == 0;

@@ -61,6 +61,15 @@ TEST_F(StoreTest, StoresOfOneProcessShareTheClaim) {
   EXPECT_TRUE(done) << message(done);
 }
 
+TEST_F(StoreTest, ALaterOwnersCandlesAreNotLoaded) {
+  MySqlCandleStore first = claimed_store(1);
+  ASSERT_TRUE(first.commit(commit_from(100, {row(0)})));
+  EXPECT_TRUE(first.load(keys_of({row(0)})));
+  MySqlCandleStore second = claimed_store(2);
+  EXPECT_EQ(kind(first.load(keys_of({row(0)}))), ErrorKind::kFenced);
+  EXPECT_TRUE(second.load(keys_of({row(0)})));
+}
+
 TEST_F(StoreTest, AnotherGroupIsRefused) {
   claimed_store();
   ClaimRequest other = request(2);
@@ -143,6 +152,26 @@ TEST_F(StoreTest, LanesChangeWhereTheyStandAtOneOffset) {
   ASSERT_TRUE(back) << message(back);
   EXPECT_EQ(back->offsets.size(), 3U);
   EXPECT_EQ(back->offsets[2].window_offset, 52);
+}
+
+TEST_F(StoreTest, ALaneWithoutCandlesOpensNoneForOthers) {
+  MySqlCandleStore store(options_);
+  ASSERT_TRUE(store.claim(request(1)));
+  LaneCommit lane0 = commit_from(100);
+  LaneCommit lane1 = commit_from(100);
+  lane1.lane = 1;
+  for (LaneCommit::Advance& advance : lane1.offsets) {
+    advance.to.lane = 1;
+    advance.to.max_block_time = advance.to.closed_until = -1;
+  }
+  ASSERT_TRUE(store.commit(lane0));
+  ASSERT_TRUE(store.commit(lane1));
+  const auto claimed = store.claim(request(2, 5));
+  ASSERT_TRUE(claimed) << message(claimed);
+  for (const LaneOffset& offset : claimed->offsets) {
+    EXPECT_EQ(offset.closed_until, lane0.offsets[0].to.closed_until);
+    EXPECT_EQ(offset.max_block_time, lane0.offsets[0].to.max_block_time);
+  }
 }
 
 // ---- Turns and resets ----------------------------------------------------------------------------------------------

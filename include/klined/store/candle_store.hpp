@@ -82,7 +82,7 @@ class CandleStore {
   // differs while the lanes of a partition stand apart (where they stand at one offset the rows are rewritten).
   virtual Result<Claim> claim(const ClaimRequest& request) = 0;
 
-  // The stored candles among `keys`; those without a row are left out. kRetry or kFatal.
+  // The stored candles among `keys`; those without a row are left out. kRetry, kFenced (another owner) or kFatal.
   virtual Result<std::vector<CandleRow>> load(std::span<const CandleKey> keys) = 0;
 
   // One transaction: offsets by compare-and-set, rows by idempotent upserts. kRetry: nothing was done. kUnknown: the

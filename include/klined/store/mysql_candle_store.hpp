@@ -21,6 +21,7 @@ class StoreClaim {
     std::string group;
     std::uint64_t owner = 0;
     TopicNumbers topics;
+    std::size_t rows = 0;  // of stream_offset: claimed partitions × lanes
   };
   // Null before the first claim().
   std::shared_ptr<const Terms> terms() const {
@@ -46,6 +47,9 @@ class StoreClaim {
 //  - the offsets of a commit are moved first, by compare-and-set on (next_offset, owner): the rows' locks are held
 //  until
 //    the transaction ends, so of two owners one is refused, and rows are written only by the one that was not.
+//  - load() answers only while every claimed row still has this owner, seen after the candles were read: a later
+//  owner's
+//    candles may hold trades that this process holds too, and would count them twice.
 //  - was_committed() reads with a lock, so it waits for a transaction whose COMMIT is still on its way.
 class MySqlCandleStore final : public CandleStore {
  public:
@@ -70,6 +74,7 @@ class MySqlCandleStore final : public CandleStore {
   };
 
   Status load_batch(std::span<const CandleKey> keys, const TopicNumbers& topics, std::vector<CandleRow>& out);
+  Status check_owner(const StoreClaim::Terms& terms);
   Status advance_offsets(const LaneCommit& commit, const StoreClaim::Terms& terms);
   Status register_pairs(const std::vector<PairPlace>& pairs, const TopicNumbers& topics);
   Status check_pairs(std::span<const PairPlace> pairs, const TopicNumbers& topics);

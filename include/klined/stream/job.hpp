@@ -13,6 +13,7 @@
 #include "klined/store/group_lock.hpp"
 #include "klined/stream/config.hpp"
 #include "klined/stream/pipeline.hpp"
+#include "klined/stream/placement.hpp"
 
 namespace klined {
 
@@ -54,10 +55,9 @@ class Job {
   bool must_end() const;
   Result<SessionEnd> run_session();
   Result<Claim> claim(KafkaSource& source, CandleStore& store, const std::vector<TopicPartition>& partitions);
-  static const LaneOffset& earliest_row(const Claim& claim, const TopicPartition& partition);
+  Result<std::vector<Placement>> place_readers(KafkaSource& source, const Claim& claim,
+                                               const std::vector<TopicPartition>& partitions);
   Status add_others(KafkaSource& source, const std::vector<LaneOffset>& stored, ClaimRequest& request);
-  Result<std::vector<Assignment>> place_readers(KafkaSource& source, const Claim& claim,
-                                                const std::vector<TopicPartition>& partitions);
   Result<std::vector<PartitionStart>> starts_of(KafkaSource& source, const std::vector<LaneOffset>& stored,
                                                 const std::vector<TopicPartition>& partitions);
   void keep_lock(Session& session);

@@ -7,8 +7,6 @@
 #include <memory>
 #include <mutex>
 
-#include <tbb/task_arena.h>
-
 #include "klined/stream/batch.hpp"
 #include "klined/stream/lane.hpp"
 
@@ -21,8 +19,10 @@ namespace klined {
 class LaneRunner {
  public:
   using Event = std::function<void(Lane&)>;
+  // Runs a turn soon, and not before it returns: the thread pool, or a simulation's schedule.
+  using Execute = std::function<void(std::function<void()> turn)>;
 
-  LaneRunner(tbb::task_arena& arena, std::unique_ptr<Lane> lane) : arena_(arena), lane_(std::move(lane)) {}
+  LaneRunner(Execute execute, std::unique_ptr<Lane> lane) : execute_(std::move(execute)), lane_(std::move(lane)) {}
 
   void post(Event event);
   void post_batch(std::shared_ptr<const DecodedBatch> batch);
@@ -35,7 +35,7 @@ class LaneRunner {
   void schedule();  // with mutex_ held
   void run();
 
-  tbb::task_arena& arena_;
+  const Execute execute_;
   std::unique_ptr<Lane> lane_;
   mutable std::mutex mutex_;
   std::condition_variable_any idle_;

@@ -21,11 +21,15 @@
 #include "klined/source/kafka_source.hpp"
 #include "klined/store/candle_reader.hpp"
 #include "klined/stream/config.hpp"
+#include "klined/stream/idle_chains.hpp"
 #include "klined/stream/lane_runner.hpp"
 #include "klined/stream/sequencer.hpp"
 #include "klined/stream/worker_thread.hpp"
 
 namespace klined {
+
+// What the config and the claim say about one lane.
+LaneOptions lane_options(const Config& config, const Claim& claim, std::int32_t lane, bool caches);
 
 // What a pipeline is built over. Everything outlives it.
 struct PipelineParts {
@@ -133,7 +137,6 @@ class Pipeline final : public LaneHost {
   void run_commit(std::int32_t lane, const std::shared_ptr<const LaneCommit>& commit, const std::stop_token& stop);
   void tick_lanes();
   void view_lane(LaneParts& parts, Lane& lane);
-  std::vector<ChainId> idle_chains() const;
 
   PipelineParts parts_;
   Claim claim_;
@@ -152,8 +155,7 @@ class Pipeline final : public LaneHost {
   std::condition_variable room_;
 
   mutable std::mutex idle_mutex_;
-  std::map<ChainId, Instant> last_seen_;  // when a chain's trade was last ingested
-  Instant drained_at_{};
+  IdleChains idle_chains_;
 
   std::atomic<bool> catching_up_{false};
   std::atomic<bool> draining_{false};
