@@ -12,6 +12,7 @@
 #include "klined/store/schema.hpp"
 #include "klined/stream/config_values.hpp"
 #include "klined/stream/connections.hpp"
+#include "klined/stream/routing.hpp"
 
 namespace klined::app {
 
@@ -79,7 +80,12 @@ Status check_dead_letter_size(KafkaAdmin& admin, const std::string& topic) {
   return {};
 }
 
-Status make_topics(const Config& config, bool input_topics) {
+struct TopicChoice {
+  bool input = false;    // the input topics
+  bool by_pair = false;  // those that `klined route` writes
+};
+
+Status make_topics(const Config& config, TopicChoice choice) {
   const Result<std::unique_ptr<KafkaAdmin>> opened = KafkaAdmin::open(admin_properties(config));
   if (!opened) return std::unexpected(opened.error());
   KafkaAdmin& admin = **opened;
@@ -92,7 +98,12 @@ Status make_topics(const Config& config, bool input_topics) {
     const std::string dead = dead_letter_topic(config, topic);
     if (Status made = make_topic(admin, config, dead, kDeadLetterBytesMax); !made) return made;
     if (Status checked = check_dead_letter_size(admin, dead); !checked) return checked;
-    if (input_topics) {
+    if (choice.by_pair) {
+      const std::string routed = routed_topic(origin_topic(topic).value_or(topic));
+      if (Status made = make_topic(admin, config, routed, kInputBytesMax); !made) return made;
+      if (routed == topic) continue;
+    }
+    if (choice.input) {
       if (Status made = make_topic(admin, config, topic, kInputBytesMax); !made) return made;
       continue;
     }
@@ -110,11 +121,11 @@ Status make_topics(const Config& config, bool input_topics) {
   return {};
 }
 
-int init(const std::string& path, bool input_topics) {
+int init(const std::string& path, TopicChoice choice) {
   const std::optional<Config> config = load_config_or_complain(path);
   if (!config) return kUsage;
   if (const Status made = make_tables(*config); !made) return fail(made.error());
-  if (const Status made = make_topics(*config, input_topics); !made) return fail(made.error());
+  if (const Status made = make_topics(*config, choice); !made) return fail(made.error());
   return kOk;
 }
 
@@ -194,7 +205,7 @@ int reset_group(const std::string& path, const std::string& to, bool sure) {
 CLI::App* add_init(CLI::App& parent, int& exit_code) {
   struct Arguments {
     std::string config;
-    bool input_topics = false;
+    TopicChoice choice;
   };
   auto arguments = std::make_shared<Arguments>();
   CLI::App* const command = parent.add_subcommand(
@@ -207,10 +218,15 @@ CLI::App* add_init(CLI::App& parent, int& exit_code) {
       "topic for each input topic. May be repeated, and should be after intervals, chains or topics were added.\n"
       "Needs MySQL and Kafka, and a user of each that may create; `klined run` itself needs less (sql/user.sql).");
   add_config_option(*command, arguments->config);
-  command->add_flag("--input-topics", arguments->input_topics,
+  command->add_flag("--input-topics", arguments->choice.input,
                     "Make missing input topics too, for messages of up to 10 MiB; else a missing one is warned of");
-  set_manual(*command, "  klined init -c klined.yaml\n  klined init -c klined.yaml --input-topics\n");
-  command->callback([arguments, &exit_code] { exit_code = init(arguments->config, arguments->input_topics); });
+  command->add_flag("--by-pair", arguments->choice.by_pair,
+                    "Make the topics <topic>-by-pair that `klined route` writes");
+  set_manual(*command,
+             "  klined init -c klined.yaml\n"
+             "  klined init -c klined.yaml --input-topics\n"
+             "  klined init -c klined.yaml --by-pair\n");
+  command->callback([arguments, &exit_code] { exit_code = init(arguments->config, arguments->choice); });
   return command;
 }
 

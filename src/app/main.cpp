@@ -33,12 +33,14 @@ int main(int argc, char** argv) {
   cli.footer(kFooter);
   cli.require_subcommand(1);
   app::add_run(cli, exit_code);
+  app::add_route(cli, exit_code);
   app::add_init(cli, exit_code);
   app::add_feed(cli, exit_code);
   app::add_aggregate(cli, exit_code);
   app::add_candles(cli, exit_code);
   app::add_pairs(cli, exit_code);
   app::add_top(cli, exit_code);
+  app::add_dlq(cli, exit_code);
   app::add_config(cli, exit_code);
   app::add_offsets(cli, exit_code);
   app::add_verify(cli, exit_code);

@@ -80,6 +80,7 @@ struct GroupMembership::State {
   void run(const std::stop_token& stop);
   void rebalance(rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t* list);
   void give(const rd_kafka_topic_partition_list_t& list);
+  std::shared_ptr<const rd_kafka_consumer_group_metadata_t> current_member() const;
   void take_back();
   void take_error(rd_kafka_resp_err_t code, std::string_view text);
   void leave();
@@ -179,8 +180,22 @@ void GroupMembership::State::rebalance(rd_kafka_resp_err_t code, rd_kafka_topic_
   rd_kafka_assign(client->get(), nullptr);
 }
 
+// The metadata is taken while the group waits for us: it is of the generation that gives the share, unless that is lost
+// already.
+std::shared_ptr<const rd_kafka_consumer_group_metadata_t> GroupMembership::State::current_member() const {
+  std::shared_ptr<const rd_kafka_consumer_group_metadata_t> member(
+      rd_kafka_consumer_group_metadata(client->get()), [](const rd_kafka_consumer_group_metadata_t* metadata) {
+        rd_kafka_consumer_group_metadata_destroy(const_cast<rd_kafka_consumer_group_metadata_t*>(metadata));  // NOLINT
+      });
+  char* const id = rd_kafka_memberid(client->get());
+  const bool is_member = id != nullptr && *id != '\0' && rd_kafka_assignment_lost(client->get()) == 0;
+  if (id != nullptr) rd_kafka_mem_free(client->get(), id);
+  return is_member ? member : nullptr;
+}
+
 void GroupMembership::State::give(const rd_kafka_topic_partition_list_t& list) {
   Share given;
+  given.member = current_member();
   for (int i = 0; i < list.cnt; ++i) given.partitions.push_back({list.elems[i].topic, list.elems[i].partition});
   std::ranges::sort(given.partitions);
   const PartitionList paused(rd_kafka_topic_partition_list_copy(&list));
@@ -256,6 +271,26 @@ void GroupMembership::release() {
     state_->demand = Demand::kNone;
   }
   state_->changed.notify_all();
+}
+
+Result<std::map<TopicPartition, GroupMembership::Committed>> GroupMembership::committed(
+    const std::vector<TopicPartition>& partitions, Milliseconds timeout) {
+  const PartitionList list(rd_kafka_topic_partition_list_new(static_cast<int>(partitions.size())));
+  for (const TopicPartition& partition : partitions) {
+    rd_kafka_topic_partition_list_add(list.get(), partition.topic.c_str(), partition.partition);
+  }
+  auto code = rd_kafka_committed(state_->client->get(), list.get(), static_cast<int>(timeout.count()));
+  std::map<TopicPartition, Committed> places;
+  for (int i = 0; i < list->cnt && code == RD_KAFKA_RESP_ERR_NO_ERROR; ++i) {
+    const rd_kafka_topic_partition_t& entry = list->elems[i];
+    code = entry.err;
+    if (entry.offset < 0) continue;
+    places[{entry.topic, entry.partition}] = {
+        entry.offset, std::string(static_cast<const char*>(entry.metadata), entry.metadata_size)};
+  }
+  if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return places;
+  if (const auto refused = failure()) return std::unexpected(*refused);
+  return retry(fmt::format("asking what group {} has committed: {}", state_->options.group, rd_kafka_err2str(code)));
 }
 
 void GroupMembership::commit_for_tools(const std::map<TopicPartition, std::int64_t>& next_offsets) {

@@ -2,82 +2,97 @@
 
 #include <fmt/format.h>
 
-#include "klined/base/assertion.hpp"
-#include "klined/stream/config.hpp"
+#include <charconv>
+
+#include "klined/source/record_headers.hpp"
 
 namespace klined {
 
-void DeadLetters::add_bad(std::shared_ptr<const DecodedBatch> batch, const DecodedBatch::Part& part) {
-  if (!part.decoded.dead() && part.decoded.bad.empty()) return;
-  sources_.push_back({std::move(batch), &part, {}, 0, nullptr});
+namespace {
+
+template <typename Number>
+std::optional<Number> parse(std::string_view text) {
+  Number number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size() || number < 0) return std::nullopt;
+  return number;
 }
 
-void DeadLetters::add_late(const std::shared_ptr<const DecodedBatch>& batch, const DecodedBatch::Part& part,
-                           std::uint32_t trade, UnixSeconds behind) {
-  if (sources_.empty() || sources_.back().part != &part || sources_.back().late.empty()) {
-    sources_.push_back({batch, &part, {}, 0, nullptr});
-  }
-  sources_.back().late.push_back({trade, behind});
+constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+}  // namespace
+
+std::optional<LetterOrigin> origin_of(const Letter& letter) {
+  const auto partition = parse<std::int32_t>(letter.header("partition"));
+  const auto offset = parse<std::int64_t>(letter.header("offset"));
+  const std::string_view topic = letter.header("topic");
+  if (topic.empty() || !partition || !offset) return std::nullopt;
+  LetterOrigin origin{std::string(topic), *partition, *offset, std::nullopt};
+  if (!letter.has_header("index")) return origin;
+  const auto index = parse<std::int64_t>(letter.header("index"));
+  if (!index || *index > std::int64_t{0xFFFFFFFF}) return std::nullopt;
+  origin.index = static_cast<std::uint32_t>(*index);
+  return origin;
 }
 
-Publication DeadLetters::next() {
-  KLINED_ASSERT(!empty(), "the caller asks first");
-  Source& source = sources_.front();
-  const Message& message = source.part->message;
-  if (source.part->decoded.dead()) {
-    Publication whole =
-        letter(message, message.value, Outcome::kInvalid, source.part->decoded.dead_reason, std::nullopt);
-    sources_.pop_front();
-    return whole;
+void DeadLetters::add(const Letter& letter) {
+  const std::optional<LetterOrigin> origin = origin_of(letter);
+  if (!origin) {
+    ++strangers_;
+    return;
   }
-  if (source.late.empty()) return next_bad(source);
-  const Late late = source.late[source.next];
-  const Trade& trade = source.part->decoded.trades[late.trade];
-  Publication made =
-      letter(message, trade.bytes, Outcome::kLate,
-             fmt::format("block_time is {} s behind the partition's clock", late.behind), trade.position.index);
-  if (++source.next == source.late.size()) sources_.pop_front();
-  return made;
+  std::vector<Place>& open = open_[{letter.partition, *origin}];
+  if (letter.has_header(kRetriedHeader)) {
+    for (const Place& place : open) entries_.at(place).is_done = true;
+    open.clear();
+    return;
+  }
+  if (!letter.has_header("error")) {
+    ++strangers_;
+    return;
+  }
+  const Place place(letter.partition, letter.offset);
+  entries_[place] = {.partition = letter.partition,
+                     .offset = letter.offset,
+                     .timestamp = letter.timestamp,
+                     .bytes = letter.value.size(),
+                     .error = std::string(letter.header("error")),
+                     .origin = *origin,
+                     .is_done = false};
+  open.push_back(place);
 }
 
-Publication DeadLetters::next_bad(Source& source) {
-  const DecodedMessage& listed = source.more ? *source.more : source.part->decoded;
-  const BadTrade& bad = listed.bad[source.next];
-  Publication made = letter(source.part->message, bad.bytes, bad.outcome, bad.reason, bad.index);
-  if (++source.next < listed.bad.size()) return made;
-  if (listed.next_bad == 0) {
-    sources_.pop_front();
-    return made;
+std::string reason_class(std::string_view error) {
+  std::string text;
+  for (const char c : error) {
+    if (!is_digit(c)) {
+      text += c;
+    } else if (text.empty() || text.back() != 'N') {
+      text += 'N';
+    }
   }
-  // Messages like this one are rare enough for a decoder of their own each time.
-  auto more = std::make_unique<DecodedMessage>();
-  TradeDecoder(rules_).decode(source.part->message, *more, listed.next_bad);
-  KLINED_ASSERT(!more->bad.empty(), "what was counted is listed");
-  source.more = std::move(more);
-  source.next = 0;
-  return made;
+  return text;
 }
 
-Publication DeadLetters::letter(const Message& message, std::string_view bytes, Outcome outcome,
-                                std::string_view reason, std::optional<std::uint32_t> index) const {
-  // A record that stands for another message is as dead as that one: the same letter, whether divided by pair or not.
-  const Origin* const origin = message.origin;
-  const LogId log = origin != nullptr ? origin->log : message.log;
-  const std::int64_t offset = origin != nullptr ? origin->offset : message.offset;
-  const std::string& topic = topics_.at(log.topic_rank());
-  Publication letter;
-  letter.topic = origin_topic(topic).value_or(topic) + suffix_;
-  letter.key = fmt::format("{}-{}", log.partition(), offset);
-  letter.value = bytes;
-  letter.headers = {{"error", fmt::format("{}: {}", name_of(outcome), reason)},
-                    {"topic", topic},
-                    {"partition", std::to_string(log.partition())},
-                    {"offset", std::to_string(offset)}};
-  if (index) letter.headers.emplace_back("index", std::to_string(*index));
-  if (origin != nullptr) {
-    letter.headers.emplace_back("klined-origin", fmt::format("{}/{}/{}", topic, log.partition(), offset));
+Publication put_back(const Letter& letter, const LetterOrigin& origin) {
+  Publication record;
+  record.topic = origin.topic;
+  record.key = letter.key;
+  record.value = origin.index ? fmt::format("[{}]", letter.value) : std::string(letter.value);
+  record.headers.emplace_back(kOriginHeader, fmt::format("{}/{}/{}", origin.topic, origin.partition, origin.offset));
+  if (origin.index) record.headers.emplace_back(kIndexesHeader, std::to_string(*origin.index));
+  return record;
+}
+
+Publication marker_of(const std::string& dead_letter_topic, const Letter& letter) {
+  Publication marker;
+  marker.topic = dead_letter_topic;
+  marker.key = letter.key;
+  marker.headers.emplace_back(kRetriedHeader, fmt::format("{}/{}", letter.partition, letter.offset));
+  for (const std::string_view name : {"topic", "partition", "offset", "index"}) {
+    if (letter.has_header(name)) marker.headers.emplace_back(name, letter.header(name));
   }
-  return letter;
+  return marker;
 }
 
 }  // namespace klined

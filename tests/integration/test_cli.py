@@ -18,7 +18,7 @@ from inputs import Trader
 from kline_wire import VALUE_NAMES, expected_values
 from oracle import Settings, messages_of_file, recompute
 
-COMMANDS = ("run", "init", "feed", "aggregate", "candles", "pairs", "offsets", "verify", "config", "reset")
+COMMANDS = ("run", "route", "init", "feed", "aggregate", "candles", "pairs", "offsets", "verify", "config", "dlq", "reset")
 T0 = 1_740_000_000  # 2025-02-19T21:20:00Z
 CSV_COLUMNS = ("slot", "transaction_index", "log_index", "block_time", "chain_id_int", "pair_addr", "tx_hash", "type",
                "token_amount", "base_token_amount", "token_price_usd", "total_usd", "mcap", "fdv", "pump_point",

@@ -17,6 +17,8 @@ inline constexpr int kFailed = 1;  // while working; trying again may help
 inline constexpr int kUsage = 2;   // wrong usage, config, schema or rights: somebody must mend something first
 
 CLI::App* add_run(CLI::App& parent, int& exit_code);
+CLI::App* add_route(CLI::App& parent, int& exit_code);
+CLI::App* add_dlq(CLI::App& parent, int& exit_code);
 CLI::App* add_init(CLI::App& parent, int& exit_code);
 CLI::App* add_feed(CLI::App& parent, int& exit_code);
 CLI::App* add_aggregate(CLI::App& parent, int& exit_code);

@@ -11,6 +11,8 @@
 #include <thread>
 #include <vector>
 
+#include <librdkafka/rdkafka.h>
+
 #include "klined/source/kafka_source.hpp"
 
 namespace klined {
@@ -46,6 +48,9 @@ class GroupMembership {
   struct Share {
     std::uint64_t number = 0;  // of this assignment: grows
     std::vector<TopicPartition> partitions;
+    // Who we are in the group's generation that gave it: for offsets that are committed with a transaction. Null where
+    // the share was lost before it came.
+    std::shared_ptr<const rd_kafka_consumer_group_metadata_t> member{};
   };
   // The share, from now on held until release(); nothing where there is none after `timeout`. It may be empty: there
   // are more members than partitions.
@@ -60,6 +65,14 @@ class GroupMembership {
   Demand demand() const;
   void release();
 
+  // How far the group has committed, by partition; one that it has committed nothing of is not there. Offsets of open
+  // transactions are waited for. kRetry where no broker answers in time.
+  struct Committed {
+    std::int64_t next_offset = 0;
+    std::string note;  // that was committed with it
+  };
+  Result<std::map<TopicPartition, Committed>> committed(const std::vector<TopicPartition>& partitions,
+                                                        Milliseconds timeout);
   // Tells lag tools how far the held partitions are stored. Best effort, asynchronous.
   void commit_for_tools(const std::map<TopicPartition, std::int64_t>& next_offsets);
   // Set where it cannot go on: the brokers refuse the group, say.

@@ -1,60 +1,68 @@
-// What a lane has yet to write to the dead-letter topics.
+// Which dead letters there are, which were put back, and what a letter that is put back looks like.
 #pragma once
 
 #include <cstdint>
-#include <deque>
-#include <memory>
+#include <map>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "klined/publish/publisher.hpp"
-#include "klined/stream/batch.hpp"
+#include "klined/source/letter_reader.hpp"
 
 namespace klined {
 
-// Letters in the order in which they were added, each made when it is asked for: one message of 10 MiB can be millions
-// of them, and its batch holds their bytes.
+// On a marker: "<partition>/<offset>" of the letter that was put back.
+inline constexpr std::string_view kRetriedHeader = "klined-retried";
+
+// What a letter's headers tell of the message, or the element of a message, that it holds.
+struct LetterOrigin {
+  std::string topic;
+  std::int32_t partition = 0;
+  std::int64_t offset = 0;
+  std::optional<std::uint32_t> index;  // none: it is the whole message
+  friend auto operator<=>(const LetterOrigin&, const LetterOrigin&) = default;
+};
+// Nothing where the headers are no dead letter's.
+std::optional<LetterOrigin> origin_of(const Letter& letter);
+
+// The letters of one dead-letter topic, without their values.
 //
-// Owned by one lane. Memory: the batches that are kept, 16 bytes a late trade, and what one decoding lists.
+// Dead letters are written at least once, so one may lie there several times: those of one origin that come before a
+// marker of it are all done by it. One that comes behind the marker has failed again, and is open.
 class DeadLetters {
  public:
-  // `topics` by LogId's rank; `rules` as the batches were decoded by.
-  DeadLetters(TradeRules rules, std::vector<std::string> topics, std::string suffix)
-      : rules_(std::move(rules)), topics_(std::move(topics)), suffix_(std::move(suffix)) {}
+  struct Entry {
+    std::int32_t partition = 0;
+    std::int64_t offset = 0;
+    UnixMilliseconds timestamp = -1;
+    std::size_t bytes = 0;
+    std::string error;  // "result: reason"
+    LetterOrigin origin;
+    bool is_done = false;  // put back, or a copy of it was
+  };
+  using Place = std::pair<std::int32_t, std::int64_t>;  // partition, offset
 
-  // A letter for each of the part's bad trades, or one for its whole message where that is dead. The part is the
-  // batch's.
-  void add_bad(std::shared_ptr<const DecodedBatch> batch, const DecodedBatch::Part& part);
-  // A letter for a trade of the part that is `behind` seconds behind its partition's clock.
-  void add_late(const std::shared_ptr<const DecodedBatch>& batch, const DecodedBatch::Part& part, std::uint32_t trade,
-                UnixSeconds behind);
-
-  bool empty() const { return sources_.empty(); }
-  // Requires !empty().
-  Publication next();
+  // Each partition's records in order.
+  void add(const Letter& letter);
+  const std::map<Place, Entry>& entries() const { return entries_; }
+  // Records that are neither letters nor markers.
+  std::int64_t strangers() const { return strangers_; }
 
  private:
-  struct Late {
-    std::uint32_t trade;
-    UnixSeconds behind;
-  };
-  struct Source {  // letters of one part: bad ones, or late ones
-    std::shared_ptr<const DecodedBatch> batch;
-    const DecodedBatch::Part* part;
-    std::vector<Late> late;
-    std::size_t next = 0;                  // in `late`, or in the bad ones that are listed
-    std::unique_ptr<DecodedMessage> more;  // lists the bad ones that the part does not
-  };
-
-  Publication letter(const Message& message, std::string_view bytes, Outcome outcome, std::string_view reason,
-                     std::optional<std::uint32_t> index) const;
-  Publication next_bad(Source& source);
-
-  TradeRules rules_;
-  std::vector<std::string> topics_;
-  std::string suffix_;
-  std::deque<Source> sources_;
+  std::map<Place, Entry> entries_;
+  std::map<std::pair<std::int32_t, LetterOrigin>, std::vector<Place>> open_;  // by partition
+  std::int64_t strangers_ = 0;
 };
+
+// The reason without its numbers, so that like reasons count together: "late: block_time is N s behind …".
+std::string reason_class(std::string_view error);
+
+// The record that stands for the letter's content in the input topic: its partition is the origin's.
+Publication put_back(const Letter& letter, const LetterOrigin& origin);
+// What says in the dead-letter topic that this was done: its partition is the letter's.
+Publication marker_of(const std::string& dead_letter_topic, const Letter& letter);
 
 }  // namespace klined

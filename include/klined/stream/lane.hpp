@@ -16,7 +16,7 @@
 #include "klined/core/outcome.hpp"
 #include "klined/store/candle_store.hpp"
 #include "klined/stream/batch.hpp"
-#include "klined/stream/dead_letters.hpp"
+#include "klined/stream/letter_queue.hpp"
 #include "klined/stream/outbox.hpp"
 
 namespace klined {
@@ -157,7 +157,7 @@ class Lane {
   LaneHost& host_;
   CandleBook book_;
   Outbox outbox_;
-  DeadLetters letters_;
+  LetterQueue letters_;
   std::map<LogId, Partition> partitions_;
   std::map<ChainId, std::string> topics_of_chains_;
 

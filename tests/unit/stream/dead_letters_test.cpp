@@ -1,74 +1,88 @@
 #include "klined/stream/dead_letters.hpp"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 namespace klined {
 namespace {
 
-constexpr auto kLimit = static_cast<std::uint32_t>(TradeDecoder::kBadLimit);
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::Pair;
 
-std::shared_ptr<DecodedBatch> batch_of(std::string_view value) {
-  auto batch = std::make_shared<DecodedBatch>();
-  DecodedBatch::Part& part = batch->parts.emplace_back();
-  part.message = {.log = LogId(0, 3), .offset = 7, .timestamp = 0, .value = value};
-  TradeDecoder().decode(part.message, part.decoded);
-  return batch;
+using Headers = std::vector<std::pair<std::string_view, std::string_view>>;
+
+Letter letter_at(std::int64_t offset, std::string_view index = "4") {
+  Letter letter{.partition = 1, .offset = offset, .timestamp = 5, .key = "2-34", .value = "{}", .headers = {}};
+  letter.headers = {{"error", "invalid: no type"}, {"topic", "sol-trades"}, {"partition", "2"}, {"offset", "34"}};
+  if (!index.empty()) letter.headers.emplace_back("index", index);
+  return letter;
 }
 
-DeadLetters make() { return {TradeRules{}, {"trades"}, "-dlq"}; }
+// The marker of a letter, as a reader of the topic gets it.
+void add_marker(DeadLetters& letters, const Letter& of, std::int64_t offset) {
+  const Publication marker = marker_of("sol-trades-dlq", of);
+  Letter record{
+      .partition = of.partition, .offset = offset, .timestamp = 6, .key = marker.key, .value = {}, .headers = {}};
+  for (const auto& [name, value] : marker.headers) record.headers.emplace_back(name, value);
+  letters.add(record);
+}
 
-std::string header(const Publication& letter, std::string_view name) {
-  for (const auto& [key, value] : letter.headers) {
-    if (key == name) return value;
+std::vector<std::int64_t> open_of(const DeadLetters& letters) {
+  std::vector<std::int64_t> offsets;
+  for (const auto& [place, entry] : letters.entries()) {
+    if (!entry.is_done) offsets.push_back(place.second);
   }
-  return "none";
+  return offsets;
 }
 
-TEST(DeadLettersTest, AWholeMessageHasNoIndex) {
-  DeadLetters letters = make();
-  const auto batch = batch_of("{}");
-  letters.add_bad(batch, batch->parts[0]);
-  const Publication letter = letters.next();
-  EXPECT_EQ(letter.topic, "trades-dlq");
-  EXPECT_EQ(letter.value, "{}");
-  EXPECT_EQ(header(letter, "partition"), "3");
-  EXPECT_EQ(header(letter, "offset"), "7");
-  EXPECT_EQ(header(letter, "index"), "none");
-  EXPECT_TRUE(letters.empty());
+TEST(DeadLetters, HeadersTellTheOrigin) {
+  EXPECT_EQ(origin_of(letter_at(9)), (LetterOrigin{"sol-trades", 2, 34, 4}));
+  EXPECT_EQ(origin_of(letter_at(9, "")), (LetterOrigin{"sol-trades", 2, 34, std::nullopt}));
+  EXPECT_EQ(origin_of(letter_at(9, "x")), std::nullopt);
+  EXPECT_EQ(origin_of(Letter{}), std::nullopt);
 }
 
-TEST(DeadLettersTest, AMessageWithoutBadTradesHasNone) {
-  DeadLetters letters = make();
-  const auto batch = batch_of("[]");
-  letters.add_bad(batch, batch->parts[0]);
-  EXPECT_TRUE(letters.empty());
+TEST(DeadLetters, AMarkerIsForAllCopiesBeforeIt) {
+  DeadLetters letters;
+  letters.add(letter_at(0));
+  letters.add(letter_at(1, "5"));
+  letters.add(letter_at(2));
+  EXPECT_THAT(open_of(letters), ElementsAre(0, 1, 2));
+  add_marker(letters, letter_at(0), 3);
+  EXPECT_THAT(open_of(letters), ElementsAre(1));
+  letters.add(letter_at(4));  // it has failed again
+  EXPECT_THAT(open_of(letters), ElementsAre(1, 4));
+  EXPECT_EQ(letters.entries().size(), 4U);
+  EXPECT_EQ(letters.strangers(), 0);
 }
 
-// More bad trades than one decoding lists: each comes once, with its own index, and keeps the batch alive until then.
-TEST(DeadLettersTest, EachOfManyComesOnce) {
-  for (const std::uint32_t count : {kLimit - 1, kLimit, kLimit + 1, 2 * kLimit, 2 * kLimit + 5}) {
-    std::string value = "[";
-    for (std::uint32_t i = 0; i < count; ++i) value += (i > 0 ? "," : "") + std::to_string(i);
-    value += "]";
-    DeadLetters letters = make();
-    auto batch = batch_of(value);
-    EXPECT_EQ(batch->parts[0].decoded.elements, count);
-    EXPECT_EQ(static_cast<std::int64_t>(batch->parts[0].decoded.bad.size()) + batch->parts[0].decoded.unlisted_invalid,
-              count);
-    const std::weak_ptr<DecodedBatch> alive = batch;
-    letters.add_bad(batch, batch->parts[0]);
-    batch.reset();
-    for (std::uint32_t i = 0; i < count; ++i) {
-      ASSERT_FALSE(letters.empty());
-      ASSERT_FALSE(alive.expired());
-      const Publication letter = letters.next();
-      ASSERT_EQ(letter.value, std::to_string(i));
-      ASSERT_EQ(header(letter, "index"), std::to_string(i));
-      ASSERT_EQ(header(letter, "error"), "invalid: not an object");
-    }
-    EXPECT_TRUE(letters.empty());
-    EXPECT_TRUE(alive.expired());
-  }
+TEST(DeadLetters, OthersRecordsAreCounted) {
+  DeadLetters letters;
+  letters.add(Letter{});
+  EXPECT_EQ(letters.strangers(), 1);
+  EXPECT_THAT(letters.entries(), IsEmpty());
+}
+
+TEST(DeadLetters, AnElementIsPutBackAsAnArrayOfItself) {
+  const Letter letter = letter_at(9);
+  const Publication record = put_back(letter, *origin_of(letter));
+  EXPECT_EQ(record.topic, "sol-trades");
+  EXPECT_EQ(record.value, "[{}]");
+  EXPECT_EQ(record.timestamp_ms, 0);
+  EXPECT_THAT(record.headers, ElementsAre(Pair("klined-origin", "sol-trades/2/34"), Pair("klined-indexes", "4")));
+}
+
+TEST(DeadLetters, AMessageIsPutBackWhole) {
+  const Letter letter = letter_at(9, "");
+  const Publication record = put_back(letter, *origin_of(letter));
+  EXPECT_EQ(record.value, "{}");
+  EXPECT_THAT(record.headers, ElementsAre(Pair("klined-origin", "sol-trades/2/34")));
+}
+
+TEST(DeadLetters, LikeReasonsAreOne) {
+  EXPECT_EQ(reason_class("late: block_time is 604801 s behind"), "late: block_time is N s behind");
+  EXPECT_EQ(reason_class("late: block_time is 9 s behind"), reason_class("late: block_time is 70 s behind"));
 }
 
 }  // namespace

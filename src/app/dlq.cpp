@@ -1,0 +1,349 @@
+// `klined dlq`: what could not be used, why, and back into the input once that is mended.
+#include <algorithm>
+#include <charconv>
+#include <memory>
+#include <set>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "klined/app/candle_table.hpp"
+#include "klined/app/commands.hpp"
+#include "klined/publish/kafka_transactions.hpp"
+#include "klined/source/letter_reader.hpp"
+#include "klined/stream/dead_letters.hpp"
+
+namespace klined::app {
+
+namespace {
+
+constexpr std::size_t kLettersPerTransaction = 500;
+constexpr std::size_t kBytesPerTransaction = 8U << 20U;
+
+struct DlqArguments {
+  std::string config;
+  std::string topic;   // of the input, or of the dead letters
+  std::string reason;  // a part of the header error
+  std::int32_t partition = -1;
+  std::int64_t offset = -1;
+  std::size_t limit = 10;
+  bool all = false;
+  bool done = false;
+  bool dry_run = false;
+};
+
+// ---- Choosing ------------------------------------------------------------------------------------------------------
+
+Result<std::vector<std::string>> topics_of(const Config& config, const DlqArguments& arguments) {
+  std::vector<std::string> topics;
+  for (const std::string& topic : config.input.topics) {
+    std::string dead = dead_letter_topic(config, topic);
+    const bool is_meant = arguments.topic.empty() || arguments.topic == topic || arguments.topic == dead ||
+                          arguments.topic == origin_topic(topic);
+    if (is_meant && std::ranges::find(topics, dead) == topics.end()) topics.push_back(std::move(dead));
+  }
+  if (!topics.empty()) return topics;
+  return fatal(fmt::format("--topic {}: the config's input.topics are {}; name one of them, or its dead-letter topic",
+                           arguments.topic, fmt::join(config.input.topics, ", ")));
+}
+
+bool is_chosen(const DlqArguments& arguments, const DeadLetters::Entry& entry) {
+  return (arguments.partition < 0 || entry.partition == arguments.partition) &&
+         (arguments.offset < 0 || entry.offset == arguments.offset) &&
+         (arguments.reason.empty() || entry.error.find(arguments.reason) != std::string::npos) &&
+         (arguments.done || !entry.is_done);
+}
+
+Result<DeadLetters> letters_of(LetterReader& reader, const std::string& topic) {
+  DeadLetters letters;
+  const Status read = reader.read(topic, [&letters](const Letter& letter) {
+    letters.add(letter);
+    return true;
+  });
+  if (!read) return std::unexpected(read.error());
+  return letters;
+}
+
+std::string print_time(UnixMilliseconds time) { return time < 0 ? "unknown" : print_utc(time / 1000); }
+
+// ---- list ----------------------------------------------------------------------------------------------------------
+
+Status list_topic(LetterReader& reader, const std::string& topic, const DlqArguments& arguments) {
+  const Result<DeadLetters> letters = letters_of(reader, topic);
+  if (!letters) return std::unexpected(letters.error());
+  struct Group {
+    std::int64_t open = 0, done = 0;
+    UnixMilliseconds oldest = 0, newest = 0;
+  };
+  std::map<std::string, Group> groups;
+  for (const auto& [place, entry] : letters->entries()) {
+    if (!arguments.reason.empty() && entry.error.find(arguments.reason) == std::string::npos) continue;
+    Group& group = groups.try_emplace(reason_class(entry.error), 0, 0, entry.timestamp, entry.timestamp).first->second;
+    ++(entry.is_done ? group.done : group.open);
+    group.oldest = std::min(group.oldest, entry.timestamp);
+    group.newest = std::max(group.newest, entry.timestamp);
+  }
+  std::string out =
+      fmt::format("{}: {} letters\n", topic, print_count(static_cast<std::int64_t>(letters->entries().size())));
+  if (!groups.empty()) {
+    out += fmt::format("{:>10} {:>10}  {:<19}  {:<19}  {}\n", "open", "put back", "oldest (UTC)", "newest (UTC)",
+                       "reason");
+  }
+  std::vector<std::pair<std::string, Group>> sorted(groups.begin(), groups.end());
+  std::ranges::sort(sorted, std::less(), [](const auto& group) {
+    return std::pair(-(group.second.open + group.second.done), std::string_view(group.first));
+  });
+  for (const auto& [reason, group] : sorted) {
+    out += fmt::format("{:>10} {:>10}  {:<19}  {:<19}  {}\n", print_count(group.open), print_count(group.done),
+                       print_time(group.oldest), print_time(group.newest), reason);
+  }
+  if (letters->strangers() > 0) {
+    out += fmt::format("{:>10} records of another program\n", print_count(letters->strangers()));
+  }
+  return print_out(out) ? Status{} : retry("cannot write to stdout: is the disk full, or the pipe closed?");
+}
+
+// ---- show ----------------------------------------------------------------------------------------------------------
+
+// The bytes as they are, but for what a terminal would take for a command.
+std::string printable(std::string_view bytes) {
+  std::string text;
+  for (const char c : bytes) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) {
+      fmt::format_to(std::back_inserter(text), "\\x{:02x}", static_cast<unsigned char>(c));
+    } else {
+      text += c;
+    }
+  }
+  return text;
+}
+
+Status show_topic(LetterReader& reader, const std::string& topic, const DlqArguments& arguments, std::size_t& left) {
+  const Result<DeadLetters> letters = letters_of(reader, topic);
+  if (!letters) return std::unexpected(letters.error());
+  bool printed = true;
+  const Status read = reader.read(topic, [&](const Letter& letter) {
+    const auto found = letters->entries().find({letter.partition, letter.offset});
+    if (found == letters->entries().end() || !is_chosen(arguments, found->second)) return true;
+    if (left == 0) return false;
+    --left;
+    std::string out =
+        fmt::format("{}/{}/{}  {}  {} bytes{}\n", topic, letter.partition, letter.offset, print_time(letter.timestamp),
+                    letter.value.size(), found->second.is_done ? "  put back" : "");
+    for (const auto& [name, value] : letter.headers) out += fmt::format("  {}: {}\n", name, printable(value));
+    printed = print_out(out + "  " + printable(letter.value) + "\n\n");
+    return printed;
+  });
+  if (!printed) return retry("cannot write to stdout: is the disk full, or the pipe closed?");
+  return read;
+}
+
+// ---- retry ---------------------------------------------------------------------------------------------------------
+
+// Puts the open letters that are chosen back, some in each transaction.
+class Retry {
+ public:
+  Retry(const Config& config, std::string topic, const DlqArguments& arguments)
+      : config_(config), topic_(std::move(topic)), arguments_(arguments) {}
+
+  Status run(LetterReader& reader);
+  std::int64_t put_back_count() const { return count_; }
+
+ private:
+  Status put_back_one(const Letter& letter, const DeadLetters::Entry& entry);
+  Status commit();
+
+  const Config& config_;
+  const std::string topic_;
+  const DlqArguments& arguments_;
+  std::unique_ptr<KafkaTransactions> transactions_;
+  std::set<std::pair<std::int32_t, LetterOrigin>> put_back_;
+  std::size_t open_letters_ = 0;
+  std::size_t open_bytes_ = 0;
+  std::int64_t count_ = 0;  // committed
+};
+
+Status Retry::run(LetterReader& reader) {
+  if (!arguments_.dry_run) {
+    // From here on another retry of this topic can commit nothing any more, and what it committed is seen below.
+    auto opened = KafkaTransactions::open(
+        {.properties = producer_properties(config_), .id = fmt::format("{}-dlq-{}", config_.group, topic_)});
+    if (!opened) return std::unexpected(opened.error());
+    transactions_ = std::move(*opened);
+  }
+  const Result<DeadLetters> letters = letters_of(reader, topic_);
+  if (!letters) return std::unexpected(letters.error());
+  Status done;
+  const Status read = reader.read(topic_, [&](const Letter& letter) {
+    const auto found = letters->entries().find({letter.partition, letter.offset});
+    if (found == letters->entries().end() || !is_chosen(arguments_, found->second)) return true;
+    // Of copies the first, once.
+    if (!put_back_.emplace(letter.partition, found->second.origin).second) return true;
+    done = put_back_one(letter, found->second);
+    return done.has_value();
+  });
+  if (done && read) done = commit();
+  if (!done) return done;
+  return read;
+}
+
+Status Retry::put_back_one(const Letter& letter, const DeadLetters::Entry& entry) {
+  const LetterOrigin& origin = entry.origin;
+  if (dead_letter_topic(config_, origin.topic) != topic_ || origin_topic(origin.topic)) {
+    return fatal(
+        fmt::format("{}/{}/{} says that it came from topic {}, whose dead letters are not here; leave it out by "
+                    "--reason, --partition and --offset",
+                    topic_, entry.partition, entry.offset, origin.topic));
+  }
+  const std::string what = fmt::format("{}/{}/{} -> {}/{} (offset {}{}): {}\n", topic_, entry.partition, entry.offset,
+                                       origin.topic, origin.partition, origin.offset,
+                                       origin.index ? fmt::format(" element {}", *origin.index) : "", entry.error);
+  print_out(what);
+  if (arguments_.dry_run) {
+    ++count_;
+    return {};
+  }
+  if (!transactions_->is_open()) {
+    if (Status begun = transactions_->begin(); !begun) return begun;
+  }
+  if (Status sent = transactions_->send(put_back(letter, origin), origin.partition); !sent) return sent;
+  if (Status sent = transactions_->send(marker_of(topic_, letter), letter.partition); !sent) return sent;
+  open_bytes_ += letter.value.size();
+  if (++open_letters_ < kLettersPerTransaction && open_bytes_ < kBytesPerTransaction) return {};
+  return commit();
+}
+
+Status Retry::commit() {
+  if (!transactions_ || !transactions_->is_open()) return {};
+  const Status committed = transactions_->commit();
+  if (!committed) {
+    const bool is_fenced = committed.error().kind == ErrorKind::kFenced;
+    return retry(fmt::format("{}: the last {} letters were not put back{}: {}; `klined dlq list` tells what is open",
+                             topic_, open_letters_,
+                             is_fenced                                       ? ", another retry has taken over"
+                             : committed.error().kind == ErrorKind::kUnknown ? ", or perhaps they were"
+                                                                             : "",
+                             committed.error().message));
+  }
+  count_ += static_cast<std::int64_t>(open_letters_);
+  open_letters_ = open_bytes_ = 0;
+  return {};
+}
+
+// ---- The command line ----------------------------------------------------------------------------------------------
+
+enum class Verb { kList, kShow, kRetry };
+
+int dlq(Verb verb, const DlqArguments& arguments) {
+  const std::optional<Config> config = load_config_or_complain(arguments.config);
+  if (!config) return kUsage;
+  const bool is_choice = arguments.all || !arguments.reason.empty() || arguments.partition >= 0;
+  if (verb == Verb::kRetry && !is_choice) {
+    return fail({ErrorKind::kFatal, "say which letters: --reason TEXT, --partition N --offset N, or --all"});
+  }
+  const auto topics = topics_of(*config, arguments);
+  if (!topics) return fail(topics.error());
+  Result<LetterReader> reader = LetterReader::open(consumer_properties(*config));
+  if (!reader) return fail(reader.error());
+  std::size_t left = arguments.limit;
+  std::int64_t put_back_count = 0;
+  for (const std::string& topic : *topics) {
+    Status status;
+    switch (verb) {
+      case Verb::kList: status = list_topic(*reader, topic, arguments); break;
+      case Verb::kShow: status = show_topic(*reader, topic, arguments, left); break;
+      case Verb::kRetry: {
+        Retry retrying(*config, topic, arguments);
+        status = retrying.run(*reader);
+        put_back_count += retrying.put_back_count();
+      }
+    }
+    if (!status) {
+      if (verb == Verb::kRetry && !arguments.dry_run) complain(fmt::format("{} letters were put back", put_back_count));
+      return fail(status.error());
+    }
+  }
+  if (verb == Verb::kRetry) {
+    print_out(fmt::format("{} letters {} put back\n", put_back_count, arguments.dry_run ? "would be" : "were"));
+  }
+  return kOk;
+}
+
+void add_filters(CLI::App& command, DlqArguments& arguments) {
+  command.add_option("--reason", arguments.reason, "Those whose error (\"late: block_time is ...\") holds this text")
+      ->type_name("TEXT");
+  CLI::Option* const partition =
+      command.add_option("--partition", arguments.partition, "Those of this partition of the dead-letter topic")
+          ->type_name("N")
+          ->check(CLI::NonNegativeNumber);
+  command.add_option("--offset", arguments.offset, "The one at this offset of it")
+      ->type_name("N")
+      ->check(CLI::NonNegativeNumber)
+      ->needs(partition);
+}
+
+CLI::App* add_verb(CLI::App& parent, const std::string& name, const std::string& text, DlqArguments& arguments) {
+  CLI::App* const command = parent.add_subcommand(name, text);
+  add_config_option(*command, arguments.config);
+  command->add_option("--topic", arguments.topic, "Of this input or dead-letter topic alone; else of all in the config")
+      ->type_name("TOPIC");
+  return command;
+}
+
+}  // namespace
+
+CLI::App* add_dlq(CLI::App& parent, int& exit_code) {
+  auto arguments = std::make_shared<DlqArguments>();
+  CLI::App* const command = parent.add_subcommand(
+      "dlq",
+      "Dead letters: what there is and why, and back into the input\n"
+      "\n"
+      "Trades that cannot be used lie in <topic>-dlq, byte for byte. `list` counts them by reason, `show` prints "
+      "them,\n"
+      "and `retry` puts them back once the reason is gone (what was in the future has come to pass, say, or a klined\n"
+      "that refused good trades was replaced).");
+  command->require_subcommand(1);
+  CLI::App* const list = add_verb(*command, "list", "Counts by reason, with the oldest and the newest", *arguments);
+  list->add_option("--reason", arguments->reason, "Those whose error holds this text")->type_name("TEXT");
+  set_manual(*list, "  klined dlq list -c klined.yaml\n",
+             "Numbers in reasons are shown as N, so that like ones count together.\n");
+  list->callback([arguments, &exit_code] { exit_code = dlq(Verb::kList, *arguments); });
+
+  CLI::App* const show = add_verb(*command, "show", "Prints letters: place, headers, bytes", *arguments);
+  add_filters(*show, *arguments);
+  show->add_option("--limit", arguments->limit, "At most so many")->type_name("N")->capture_default_str();
+  show->add_flag("--done", arguments->done, "Those that were put back too");
+  set_manual(*show,
+             "  klined dlq show -c klined.yaml --reason 'invalid: total_usd' --limit 3\n"
+             "  klined dlq show -c klined.yaml --topic sol-trades --partition 2 --offset 17\n",
+             "Control characters are printed as \\xNN, all else as it is.\n");
+  show->callback([arguments, &exit_code] { exit_code = dlq(Verb::kShow, *arguments); });
+
+  CLI::App* const retry_command =
+      add_verb(*command, "retry", "Puts letters back into their input topic, once", *arguments);
+  add_filters(*retry_command, *arguments);
+  retry_command->add_flag("--all", arguments->all, "All that are open");
+  retry_command->add_flag("--dry-run", arguments->dry_run, "Only say which");
+  set_manual(
+      *retry_command,
+      "  klined dlq retry -c klined.yaml --reason future --dry-run\n"
+      "  klined dlq retry -c klined.yaml --reason future\n",
+      "A letter goes to the partition that it came from, with a header klined-origin that tells its first place: a "
+      "trade\n"
+      "stands in its candle as if it had been good at once, and what fails again is a dead letter again. In the same\n"
+      "transaction a marker (header klined-retried) goes to the dead-letter topic, so that a letter is put back once, "
+      "also\n"
+      "where two retry at the same time: the later one stops the earlier. Its own time is that of putting back, which\n"
+      "decides about \"future\"; about \"late\" and \"duplicate\" decides the partition's clock of now.\n"
+      "Mend first. Settings that stored candles depend on (chains, max_future, ...) change with `klined reset` and a\n"
+      "replay, which takes the trades in by itself: then don't put them back.\n"
+      "With ACLs: WRITE on the input topics, the dead-letter topics and transactional ids <group>-dlq-*.\n");
+  retry_command->callback([arguments, &exit_code] { exit_code = dlq(Verb::kRetry, *arguments); });
+  set_manual(*command,
+             "  klined dlq list -c klined.yaml\n"
+             "  klined dlq show -c klined.yaml --reason late\n"
+             "  klined dlq retry -c klined.yaml --reason future\n");
+  return command;
+}
+
+}  // namespace klined::app
