@@ -68,8 +68,8 @@ class Errors(unittest.TestCase):
     def test_config_that_breaks_a_guarantee(self):
         self.refused(["enable.auto.commit"], kafka={"consumer": {"enable.auto.commit": "true"}})
 
-    def test_config_partitioned_by_pair(self):
-        self.refused(["partitioned_by", "not supported yet", "write any"], input={"partitioned_by": "pair"})
+    def test_config_partitioned_by_nothing_known(self):
+        self.refused(["partitioned_by", "any", "pair"], input={"partitioned_by": "slot"})
 
     # -- MySQL
 

@@ -85,6 +85,13 @@ void Process::claim() {
   phase_ = Phase::kPlacing;
 }
 
+bool Process::owns_rows(const Database& database) const {
+  const std::shared_ptr<const StoreClaim::Terms> terms = terms_->terms();
+  if (!terms) return false;
+  const auto is_ours = [owner = std::to_string(terms->owner)](const auto& row) { return row.second[4] == owner; };
+  return std::ranges::all_of(database.table("stream_offset").rows, is_ours);
+}
+
 void Process::place() {
   for (Partition& partition : partitions_) {
     const Result<Placement> placement = place_reader(

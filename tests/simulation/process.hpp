@@ -58,6 +58,8 @@ class Process final : public LaneHost {
   // From the claim: where each lane began to count, by log.
   std::int64_t stored_offset(std::size_t log, std::int32_t lane) const;
   std::int64_t position(std::size_t log) const;
+  // True where nobody has claimed the offsets' rows since this process did.
+  bool owns_rows(const Database& database) const;
   // It has passed what the lane that was furthest had stored before: only then a stop leaves all lanes at one offset.
   bool has_read_what_is_stored() const;
   // How many it has claimed, or is about to.
