@@ -20,6 +20,7 @@ constexpr UnixSeconds kHour = 3600;
 constexpr UnixSeconds kReach1m = kHour + kMinute;
 constexpr UnixSeconds kReach15m = 24 * kHour + 15 * kMinute;
 constexpr double kLargestFluctuation = 999.99;
+constexpr std::size_t kHeapCell = 16;  // what the allocator adds to a block
 
 std::optional<std::size_t> series_index(const std::vector<Interval>& intervals, Interval wanted) {
   const auto at = std::ranges::find(intervals, wanted);
@@ -392,20 +393,28 @@ std::vector<CandleRow> CandleBook::take_dirty(std::uint64_t snapshot) {
 
 // ---- memory --------------------------------------------------------------------------------------------------------
 
-void CandleBook::evict(const Durable& durable, const ChainClocks& clocks, UnixSeconds retain, std::size_t visits,
-                       bool under_pressure) {
+void CandleBook::evict(const Durable& durable, const ChainClocks& clocks, UnixSeconds retain, std::size_t visits) {
+  for (std::size_t i = 0; i < visits && !pair_list_.empty(); ++i) visit_next(durable, clocks, retain, false);
+}
+
+void CandleBook::shrink(const Durable& durable, const ChainClocks& clocks, UnixSeconds retain, std::size_t target) {
+  for (std::size_t left = pair_list_.size(); left > 0 && bytes() > target; --left) {
+    visit_next(durable, clocks, retain, true);
+  }
+}
+
+void CandleBook::visit_next(const Durable& durable, const ChainClocks& clocks, UnixSeconds retain,
+                            bool under_pressure) {
   KLINED_ASSERT(deltas_.empty(), "between two batches");
-  for (std::size_t i = 0; i < visits && !pair_list_.empty(); ++i) {
-    if (evict_hand_ >= pair_list_.size()) evict_hand_ = 0;
-    Pair& pair = *pair_list_[evict_hand_];
-    evict_nodes(pair, durable, clock_of(clocks, pair.chain).value_or(kNever), retain, under_pressure);
-    pair.touched = false;
-    const bool empty = std::ranges::all_of(pair.series, [](const auto& head) { return head == nullptr; });
-    if (empty && pair.history_known) {
-      drop_pair(pair);  // the hand now stands at the pair that took its place
-    } else {
-      ++evict_hand_;
-    }
+  if (evict_hand_ >= pair_list_.size()) evict_hand_ = 0;
+  Pair& pair = *pair_list_[evict_hand_];
+  evict_nodes(pair, durable, clock_of(clocks, pair.chain).value_or(kNever), retain, under_pressure);
+  pair.touched = false;
+  const bool empty = std::ranges::all_of(pair.series, [](const auto& head) { return head == nullptr; });
+  if (empty && pair.history_known) {
+    drop_pair(pair);  // the hand now stands at the pair that took its place
+  } else {
+    ++evict_hand_;
   }
 }
 
@@ -448,13 +457,22 @@ std::vector<std::pair<Interval, UnixSeconds>> CandleBook::take_evicted_open() {
   return std::exchange(evicted_open_, {});
 }
 
-std::size_t CandleBook::bytes() const {
-  constexpr std::size_t kHeapCell = 16;  // what the allocator adds to a block
+std::size_t CandleBook::bytes_of_pair() const {
   constexpr std::size_t kNameBytes = 48 + kHeapCell;
-  return candle_count_ * (sizeof(Node) + kHeapCell + sizeof(Node*)) + history_bytes_ +
-         pair_list_.size() * (sizeof(Pair) + kNameBytes + 2 * kHeapCell + options_.intervals.size() * sizeof(Node*)) +
+  return sizeof(Pair) + kNameBytes + 2 * kHeapCell + options_.intervals.size() * sizeof(Node*);
+}
+
+std::size_t CandleBook::bytes_of_candle() const { return sizeof(Node) + kHeapCell + sizeof(Node*); }
+
+std::size_t CandleBook::bytes() const {
+  return candle_count_ * bytes_of_candle() + history_bytes_ + pair_list_.size() * bytes_of_pair() +
          pairs_.bucket_count() * (sizeof(Pair*) + 1) + (dirty_.capacity() + changed_pairs_.capacity()) * sizeof(void*) +
          deltas_.capacity() * sizeof(Delta);
+}
+
+std::size_t CandleBook::bytes_of_new_pair() const {
+  constexpr std::size_t kHistories = 2 * (sizeof(TimedClose) + kHeapCell);
+  return options_.intervals.size() * bytes_of_candle() + bytes_of_pair() + kHistories + sizeof(Delta);
 }
 
 const Candle* CandleBook::find(const CandleKey& key) const {

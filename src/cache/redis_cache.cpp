@@ -46,7 +46,7 @@ RedisCache::RedisCache(RedisOptions options, RowSource* source, const Clock& clo
       clock_(clock),
       outage_("Redis " + address_of(options_).to_string(), clock),
       connection_(address_of(options_)),
-      writer_(options_.keep, options_.ttl, options_.trim_after),
+      writer_(options_.keep, options_.ttl, options_.trim_after, options_.known_bytes_max),
       backoff_(kBackoffFirst, kBackoffMax),
       last_answer_(clock.now()),
       healed_at_(clock.now()),

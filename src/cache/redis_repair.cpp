@@ -13,6 +13,7 @@ namespace klined {
 namespace {
 
 constexpr std::size_t kPageSize = 500;            // names of series read at once
+constexpr std::size_t kLookedMax = 50'000;        // keys, about 6 MB
 constexpr std::size_t kWaitingLooksMax = 10'000;  // lost series beyond it ask for a whole pass instead
 
 std::unexpected<Error> unexpected_answer(std::string_view command) {
@@ -113,7 +114,8 @@ Result<RedisRepair::Outcome> RedisRepair::pass_step(RedisConnection& connection,
     pass_.series += looked->series;
     pass_.candles_written += looked->candles_written;
     pass_.candles_removed += looked->candles_removed;
-    looked_.insert(redis_key_of(page_.front()));
+    // One that is not remembered is looked at twice.
+    if (looked_.size() < kLookedMax) looked_.insert(redis_key_of(page_.front()));
     page_.pop_front();
     return looked;
   }

@@ -11,6 +11,7 @@ namespace klined {
 namespace {
 
 constexpr std::size_t kTrimsAtOnce = 50;
+constexpr std::size_t kOvergrownMax = 50'000;  // hashes that wait to be trimmed, about 15 MB
 
 bool is_nil(const redisReply& reply) { return reply.type == REDIS_REPLY_NIL; }
 
@@ -39,7 +40,7 @@ bool KnownVersions::knows_others(const std::string& key, const std::vector<Cache
 }
 
 void KnownVersions::note(const std::string& key, UnixSeconds time, CandleVersion version) {
-  if (series_.size() >= kSeriesMax && !series_.contains(key)) series_.clear();
+  if (series_.size() >= series_max_ && !series_.contains(key)) series_.clear();
   std::vector<Known>& known = series_[key];
   const auto same = std::find_if(known.begin(), known.end(), [&](const Known& k) { return k.time == time; });
   if (same != known.end()) {
@@ -189,6 +190,8 @@ Status RedisWriter::store(RedisConnection& connection, std::vector<Group>& group
 
 void RedisWriter::note_overgrown(const std::vector<Group>& groups, Instant now) {
   for (const Group& group : groups) {
+    // A series that is left out here is noted with its next new candle.
+    if (overgrown_.size() >= kOvergrownMax) break;
     if (group.fields > keep_ && overgrown_names_.insert(group.series).second) {
       overgrown_.push_back({now + trim_after_, group.series});
     }

@@ -8,6 +8,8 @@
 #include <charconv>
 #include <memory>
 
+#include "klined/stream/memory_plan.hpp"
+
 namespace klined {
 
 namespace {
@@ -145,14 +147,19 @@ void check_kafka(const Config& config, ConfigProblems& problems) {
   check_map(config.kafka.producer, "kafka.producer", producer, problems);
 }
 
+// The user's own figures win.
 KafkaProperties consumer_properties(const Config& config) {
   KafkaProperties properties = with_brokers(config);
+  properties.try_emplace("queued.max.messages.kbytes",
+                         std::to_string(memory_plan(config.engine.memory_limit).read_ahead >> 10U));
   for (const auto& [name, value] : config.kafka.consumer) properties[name] = value;
   return properties;
 }
 
 KafkaProperties producer_properties(const Config& config) {
   KafkaProperties properties = with_brokers(config);
+  properties.try_emplace("queue.buffering.max.kbytes",
+                         std::to_string(memory_plan(config.engine.memory_limit).producer_queue >> 10U));
   for (const auto& [name, value] : config.kafka.producer) properties[name] = value;
   properties["acks"] = config.output.acks;
   properties["partitioner"] = config.output.partitioner;

@@ -4,6 +4,7 @@
 
 #include "klined/base/assertion.hpp"
 #include "klined/store/group_lock.hpp"
+#include "klined/stream/memory_plan.hpp"
 
 namespace klined {
 
@@ -29,6 +30,9 @@ RedisOptions redis_options(const Config& config) {
   options.username = config.redis->username;
   options.password = config.redis->password;
   options.database = config.redis->database;
+  const MemoryPlan memory = memory_plan(config.engine.memory_limit);
+  options.queue_bytes_max = memory.cache_queue;
+  options.known_bytes_max = memory.cache_known;
   options.keep = static_cast<std::size_t>(config.redis->keep);
   options.ttl = config.redis->ttl;
   options.close_grace = config.engine.close_grace;

@@ -23,6 +23,7 @@ constexpr Milliseconds kCatchUpPublish{1000};
 constexpr std::size_t kLoadKeys = 1000;         // a request
 constexpr std::size_t kLoadsInFlight = 20'000;  // keys
 constexpr std::size_t kHistoryPairs = 200;      // a request
+constexpr std::size_t kHistoriesInFlight = 2'000;
 constexpr std::size_t kMessagesInFlight = 20'000;
 constexpr std::size_t kCandlesAMessage = 1000;     // about 250 kB, below a broker's usual limit of 1 MB
 constexpr UnixSeconds kClosedUntilStep = 30;       // how far it may run ahead of what is stored
@@ -39,7 +40,8 @@ Lane::Lane(LaneOptions options, const std::vector<LaneOffset>& offsets, LaneHost
              .close_grace = options_.close_grace,
              .pair_topics = options_.pair_has_one_partition ? options_.topics : std::vector<std::string>()}),
       outbox_(publisher, options_.lane),
-      letters_(options_.rules, options_.topics, options_.dead_letter_suffix) {
+      letters_(options_.rules, options_.topics, options_.dead_letter_suffix),
+      candle_limit_(options_.candle_limit) {
   // Partitions may come from different processes, which closed up to different times.
   std::optional<UnixSeconds> closed_by_all;
   for (const LaneOffset& row : offsets) {
@@ -77,17 +79,37 @@ Lane::Lane(LaneOptions options, const std::vector<LaneOffset>& offsets, LaneHost
 
 // ---- trades in -----------------------------------------------------------------------------------------------------
 
-bool Lane::can_apply() const {
+bool Lane::can_apply(const DecodedBatch& batch) { return takes_trades() && has_room_for(batch); }
+
+bool Lane::takes_trades() const {
   if (failed_ || flush_step_ == FlushStep::kDraining || has_unsent()) return false;
   if (loads_in_flight_ >= kLoadsInFlight) return false;
-  if (flush_step_ != FlushStep::kNone && book_.dirty_count() >= 4 * options_.flush.rows) return false;
-  // Full memory is worth waiting for only where a commit or a delivery will let something go.
-  const bool frees = flush_step_ != FlushStep::kNone || book_.dirty_count() > 0 || book_.partial_count() > 0;
-  return !(frees && memory_bytes() > options_.memory_limit);
+  return flush_step_ == FlushStep::kNone || book_.dirty_count() < 4 * options_.flush.rows;
+}
+
+// Every trade may be a new pair's, and make a candle at each interval.
+bool Lane::has_room_for(const DecodedBatch& batch) {
+  wanted_room_ = 0;
+  const std::size_t a_trade = book_.bytes_of_new_pair();
+  const std::size_t taken = candle_bytes();
+  const std::size_t room = taken < candle_limit_ ? candle_limit_ - taken : 0;
+  if (batch.trade_count * a_trade <= room) return true;
+  std::size_t trades = 0;
+  for (const DecodedBatch::Part& part : batch.parts) trades += part.trades_of(options_.lane).size();
+  // Whatever the book holds can be let go of once it is stored and delivered. A book that holds nothing takes any
+  // batch.
+  if (trades * a_trade <= room || book_.pair_count() == 0) return true;
+  wanted_room_ = trades * a_trade;
+  return false;
+}
+
+std::size_t Lane::candle_bytes() const {
+  // Of a row: itself, and its pair's name on the heap.
+  return book_.bytes() + (snapshot_ ? snapshot_->rows.size() * (sizeof(CandleRow) + 64) : 0);
 }
 
 void Lane::apply(const std::shared_ptr<const DecodedBatch>& batch) {
-  KLINED_ASSERT(can_apply(), "the caller asks first");
+  KLINED_ASSERT(takes_trades(), "the caller asks first");
   for (const DecodedBatch::Part& part : batch->parts) apply_part(batch, part);
   if (!check(book_.end_batch())) return;
   for (const auto& [log, place] : batch->places) {
@@ -167,6 +189,8 @@ void Lane::rows_loaded(const std::vector<CandleKey>& keys, const std::vector<Can
 
 void Lane::history_loaded(const PairName& name, const std::vector<TimedClose>& of_1m,
                           const std::vector<TimedClose>& of_15m) {
+  --histories_in_flight_;
+  if (failed_) return;
   book_.history_loaded(name, of_1m, of_15m);
 }
 
@@ -195,12 +219,13 @@ void Lane::committed() {
   snapshot_.reset();
   durable_snapshot_ = snapshot_number_;
   flush_step_ = FlushStep::kNone;
-  if (memory_bytes() > options_.memory_limit / 10 * 9) evict();
+  if (is_full()) evict();
   step();
 }
 
 void Lane::tick(const Tick& tick) {
   now_ = tick;
+  candle_limit_ = std::min(options_.candle_limit, tick.candle_limit);
   if (failed_) return;
   close_candles();
   evict();
@@ -228,10 +253,11 @@ void Lane::step() {
   request_loads();
   const Milliseconds interval =
       now_.catching_up ? std::max(options_.publish_interval, kCatchUpPublish) : options_.publish_interval;
-  if (now_.now - last_publish_ >= interval) {
+  if (now_.now - last_publish_ >= interval || is_full()) {
     last_publish_ = now_.now;
     publish();
   }
+  scan_next();
   advance_flush();
 }
 
@@ -242,8 +268,12 @@ void Lane::request_loads() {
     loads_in_flight_ += keys.size();
     host_.load(options_.lane, std::move(keys));
   }
+  if (histories_in_flight_ >= kHistoriesInFlight) return;
   std::map<ChainId, std::vector<PairName>> names;
-  for (PairName& name : book_.take_wanted_histories(kHistoryPairs)) names[name.chain].push_back(std::move(name));
+  for (PairName& name : book_.take_wanted_histories(kHistoryPairs)) {
+    ++histories_in_flight_;
+    names[name.chain].push_back(std::move(name));
+  }
   for (auto& [chain, of_chain] : names) {
     // The chain's own time: in a replay the wall clock is far ahead of it.
     host_.load_histories(options_.lane, std::move(of_chain), clock_of(clocks_, chain).value_or(0));
@@ -296,8 +326,7 @@ bool Lane::flush_is_due() const {
       moved_ || book_.dirty_count() > 0 || closed_until() >= committed_closed_until_ + kClosedUntilStep;
   if (!something) return false;
   const LaneOptions::Flush& flush = now_.catching_up ? options_.catch_up_flush : options_.flush;
-  return draining_ || now_.now - last_snapshot_ >= flush.interval || book_.dirty_count() >= flush.rows ||
-         memory_bytes() > options_.memory_limit;
+  return draining_ || now_.now - last_snapshot_ >= flush.interval || book_.dirty_count() >= flush.rows || is_full();
 }
 
 void Lane::advance_flush() {
@@ -341,6 +370,21 @@ bool Lane::drained() const {
          book_.partial_count() == 0 && outbox_.in_flight() == 0 && !has_unsent();
 }
 
+std::string Lane::waits_for() const {
+  std::vector<std::string> reasons;
+  const auto add = [&reasons](std::size_t count, std::string_view what) {
+    if (count > 0) reasons.push_back(fmt::format("{} {}", count, what));
+  };
+  add(book_.partial_count(), "candles whose stored rows are not loaded");
+  add(book_.dirty_count(), "candles that are not stored");
+  add(outbox_.in_flight(), "messages that are not acknowledged");
+  if (has_unsent()) reasons.emplace_back("messages that are not sent");
+  if (book_.has_changes()) reasons.emplace_back("candles that are not published");
+  if (moved_) reasons.emplace_back("offsets that are not stored");
+  if (flush_step_ == FlushStep::kCommitting) reasons.emplace_back("the answer to a commit");
+  return fmt::format("{}", fmt::join(reasons, ", "));
+}
+
 // ---- time and memory -----------------------------------------------------------------------------------------------
 
 void Lane::close_candles() {
@@ -357,8 +401,11 @@ void Lane::close_candles() {
 }
 
 void Lane::expect_stored_open(Interval interval, UnixSeconds bucket) {
-  stored_open_.try_emplace(
-      {bucket_of(interval, std::max<UnixSeconds>(bucket, 0)).end + options_.close_grace, interval, bucket}, false);
+  stored_open_.try_emplace({closing_time(interval, bucket), interval, bucket}, false);
+}
+
+UnixSeconds Lane::closing_time(Interval interval, UnixSeconds bucket) const {
+  return bucket_of(interval, std::max<UnixSeconds>(bucket, 0)).end + options_.close_grace;
 }
 
 void Lane::close_stored() {
@@ -369,12 +416,20 @@ void Lane::close_stored() {
     if (closes_at > clock) break;
     if (asked) continue;
     asked = true;
-    host_.scan_bucket(options_.lane, interval, bucket);
+    scans_.push_back({interval, bucket, {}});
   }
 }
 
-void Lane::bucket_scanned(Interval interval, UnixSeconds bucket, const std::vector<CandleRow>& rows, bool done) {
+void Lane::scan_next() {
+  if (scans_.empty() || scan_in_flight_ || has_unsent()) return;
+  scan_in_flight_ = true;
+  host_.scan_bucket(options_.lane, scans_.front());
+}
+
+void Lane::bucket_scanned(const BucketScan& scan, const std::vector<CandleRow>& rows, std::optional<PairName> last) {
+  scan_in_flight_ = false;
   if (failed_) return;
+  const auto [interval, bucket, after] = scan;
   std::vector<CacheUpdate> updates;
   for (const CandleRow& row : rows) {
     const auto topic = topics_of_chains_.find(row.key.chain);
@@ -388,10 +443,13 @@ void Lane::bucket_scanned(Interval interval, UnixSeconds bucket, const std::vect
     outbox_.hold({topic->second, row.key.pair, klines.SerializeAsString(), {}});
   }
   if (!updates.empty()) host_.cache(std::move(updates));
-  if (!done) return;
-  std::erase_if(stored_open_, [interval, bucket](const auto& entry) {
-    return std::get<1>(entry.first) == interval && std::get<2>(entry.first) == bucket;
-  });
+  if (last) {
+    scans_.front().after = std::move(last);
+  } else {
+    scans_.pop_front();
+    stored_open_.erase({closing_time(interval, bucket), interval, bucket});
+  }
+  step();
 }
 
 UnixSeconds Lane::closed_until() const {
@@ -402,17 +460,12 @@ UnixSeconds Lane::closed_until() const {
 }
 
 void Lane::evict() {
-  const bool pressed = memory_bytes() > options_.memory_limit / 10 * 9;
   const CandleBook::Durable durable{durable_snapshot_, outbox_.delivered_through()};
-  // A whole round of all pairs takes some seconds; under pressure, one call.
-  const std::size_t visits = pressed ? book_.pair_count() : 16 + book_.pair_count() / 256;
-  book_.evict(durable, close_clocks_, kRetain, visits, pressed);
+  // A whole round of all pairs takes some seconds.
+  book_.evict(durable, close_clocks_, kRetain, 16 + book_.pair_count() / 256);
+  const std::size_t room = std::max(candle_limit_ / 10, wanted_room_);
+  book_.shrink(durable, close_clocks_, kRetain, room < candle_limit_ ? candle_limit_ - room : 0);
   for (const auto& [interval, bucket] : book_.take_evicted_open()) expect_stored_open(interval, bucket);
-  if (pressed && !warned_of_memory_ && dedupe_bytes() > options_.memory_limit) {
-    warned_of_memory_ = true;
-    spdlog::warn("lane {}: the dedupe window alone needs {} MiB of the lane's {}: raise engine.memory_limit",
-                 options_.lane, dedupe_bytes() >> 20U, options_.memory_limit >> 20U);
-  }
 }
 
 std::size_t Lane::dedupe_bytes() const {

@@ -37,7 +37,7 @@ void LaneRunner::run() {
     event(*lane_);
     lock.lock();
   }
-  if (!batches_.empty() && lane_->can_apply()) {
+  if (!batches_.empty() && lane_->can_apply(*batches_.front())) {
     std::shared_ptr<const DecodedBatch> batch = std::move(batches_.front());
     batches_.pop_front();
     lock.unlock();
@@ -47,7 +47,7 @@ void LaneRunner::run() {
   }
   scheduled_ = false;
   // A lane that refuses is woken by the event that changes its mind: an answer or a tick.
-  if (!stopped_ && (!events_.empty() || (!batches_.empty() && lane_->can_apply()))) schedule();
+  if (!stopped_ && (!events_.empty() || (!batches_.empty() && lane_->can_apply(*batches_.front())))) schedule();
   idle_.notify_all();
 }
 

@@ -17,8 +17,6 @@ constexpr Milliseconds kTick{20};
 constexpr Milliseconds kSilence{10'000};  // then people are told that MySQL does not answer
 constexpr std::size_t kLoaders = 2;
 constexpr std::size_t kScanPage = 1000;
-constexpr std::size_t kSmallestInflight = std::size_t{32} << 20U;
-constexpr std::size_t kLargestInflight = std::size_t{256} << 20U;
 constexpr std::string_view kMySqlMeanwhile = "the input waits, and it is tried again until it answers";
 
 std::size_t workers_of(const Config& config) {
@@ -54,15 +52,14 @@ LaneOptions lane_options(const Config& config, const Claim& claim, std::int32_t 
   options.publish_interval = config.output.publish_interval;
   options.flush = {config.mysql.flush_interval, share(config.mysql.flush_rows)};
   options.catch_up_flush = {config.mysql.catch_up_flush_interval, share(config.mysql.catch_up_flush_rows)};
-  options.memory_limit = static_cast<std::size_t>(config.engine.memory_limit / 10 * 6 / lanes);
+  options.candle_limit = memory_plan(config.engine.memory_limit).lanes / static_cast<std::size_t>(lanes);
   return options;
 }
 
 Pipeline::Pipeline(PipelineParts parts, const Claim& claim)
     : parts_(std::move(parts)),
       claim_(claim),
-      inflight_limit_(std::clamp(static_cast<std::size_t>(parts_.config.engine.memory_limit) / 8, kSmallestInflight,
-                                 kLargestInflight)),
+      memory_(memory_plan(parts_.config.engine.memory_limit)),
       lane_count_(parts_.config.engine.lanes),
       // One beside the workers for the input's thread, which takes part in the decoding.
       parallelism_(tbb::global_control::max_allowed_parallelism, workers_of(parts_.config) + 1),
@@ -195,21 +192,42 @@ bool Pipeline::drain(Milliseconds timeout) {
     } else if (applied && std::ranges::all_of(lanes_, lane_is_done)) {
       return true;
     }
-    if (parts_.clock.now() >= deadline) return false;
+    if (parts_.clock.now() >= deadline) {
+      log_undrained();
+      return false;
+    }
     std::this_thread::sleep_for(Milliseconds(10));
   }
   return false;
+}
+
+void Pipeline::log_undrained() {
+  if (const std::size_t bytes = inflight_bytes_.load(); bytes > 0) {
+    spdlog::warn("still there: {} bytes of input that not all lanes have taken in", bytes);
+  }
+  for (std::size_t index = 0; index < lanes_.size(); ++index) {
+    const LaneParts& parts = *lanes_[index];
+    const std::lock_guard lock(parts.view_mutex);
+    if (!parts.drained) spdlog::warn("still there: lane {} waits for {}", index, parts.waits_for);
+  }
 }
 
 // ---- time ----------------------------------------------------------------------------------------------------------
 
 void Pipeline::tick_lanes() {
   Lane::Tick tick{
-      parts_.clock.now(), parts_.clock.wall_seconds(), {}, false, catching_up_.load(std::memory_order_relaxed)};
+      parts_.clock.now(), parts_.clock.wall_seconds(), {}, false, catching_up_.load(std::memory_order_relaxed), 0};
   {
     const std::lock_guard lock(idle_mutex_);
     tick.idle_chains = idle_chains_.idle();
   }
+  std::size_t dedupe_bytes = 0;
+  for (const auto& parts : lanes_) {
+    const std::lock_guard lock(parts->view_mutex);
+    dedupe_bytes += static_cast<std::size_t>(parts->dedupe_bytes);
+  }
+  check_dedupe_memory(dedupe_bytes);
+  tick.candle_limit = (memory_.lanes - std::min(dedupe_bytes, memory_.dedupe_max)) / lanes_.size();
   UnixSeconds closed = std::numeric_limits<UnixSeconds>::max();
   for (const auto& parts : lanes_) {
     tick.queue_empty = inflight_bytes_.load() == 0;
@@ -227,6 +245,17 @@ void Pipeline::tick_lanes() {
     closed = std::min(closed, parts->closed_until);
   }
   close_clock_.store(closed, std::memory_order_relaxed);
+}
+
+// It can't be let go of without a wrong candle.
+void Pipeline::check_dedupe_memory(std::size_t bytes) {
+  if (bytes <= memory_.dedupe_max || failure()) return;
+  failed({ErrorKind::kFatal,
+          fmt::format("the trades of the last {} s, kept to tell duplicates, need more memory ({} MiB) than "
+                      "engine.memory_limit of {} MiB has for them: raise it (twice as much allows {} MiB); what is "
+                      "stored is right, and the next start goes on from there",
+                      parts_.config.input.dedupe_window.count(), bytes >> 20U, parts_.config.engine.memory_limit >> 20U,
+                      memory_plan(2 * parts_.config.engine.memory_limit).dedupe_max >> 20U)});
 }
 
 // On the lane's turn: what others may look at, and what became of its metrics.
@@ -256,6 +285,7 @@ void Pipeline::view_lane(LaneParts& parts, Lane& lane) {
   parts.partial = static_cast<std::int64_t>(lane.book().partial_count());
   parts.closed_until = lane.closed_until();
   parts.drained = lane.drained();
+  if (draining_.load(std::memory_order_relaxed) && !parts.drained) parts.waits_for = lane.waits_for();
 }
 
 // ---- LaneHost ------------------------------------------------------------------------------------------------------
@@ -309,22 +339,20 @@ void Pipeline::load_histories(std::int32_t index, std::vector<PairName> names, U
   });
 }
 
-void Pipeline::scan_bucket(std::int32_t index, Interval interval, UnixSeconds bucket) {
+void Pipeline::scan_bucket(std::int32_t index, const BucketScan& scan) {
   Loader& loader = loader_of(index);
-  loader.thread->post([this, index, &loader, interval, bucket](const std::stop_token& stop) {
-    std::optional<PairName> after;
-    for (bool done = false; !done;) {
-      auto rows = persist(stop, [&] { return loader.reader->bucket_rows(interval, bucket, after, kScanPage); });
-      if (!rows) return;
-      done = rows->size() < kScanPage;
-      if (!rows->empty()) after = PairName{rows->back().key.chain, rows->back().key.pair};
-      std::erase_if(*rows, [this, index](const CandleRow& row) {
-        return lane_of_pair(hash_of_pair(row.key.chain, row.key.pair), lane_count_) != index;
-      });
-      lane(index).runner->post([interval, bucket, rows = std::move(*rows), done](Lane& target) {
-        target.bucket_scanned(interval, bucket, rows, done);
-      });
-    }
+  loader.thread->post([this, index, &loader, scan](const std::stop_token& stop) {
+    auto rows =
+        persist(stop, [&] { return loader.reader->bucket_rows(scan.interval, scan.bucket, scan.after, kScanPage); });
+    if (!rows) return;
+    std::optional<PairName> last;
+    if (rows->size() == kScanPage) last = PairName{rows->back().key.chain, rows->back().key.pair};
+    std::erase_if(*rows, [this, index](const CandleRow& row) {
+      return lane_of_pair(hash_of_pair(row.key.chain, row.key.pair), lane_count_) != index;
+    });
+    lane(index).runner->post([scan, rows = std::move(*rows), last = std::move(last)](Lane& target) {
+      target.bucket_scanned(scan, rows, last);
+    });
   });
 }
 

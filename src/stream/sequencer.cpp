@@ -20,8 +20,10 @@ void Sequencer::assign(LogId log, std::int64_t offset, ChainClocks clocks, const
 }
 
 void Sequencer::sequence(DecodedBatch& batch) {
+  batch.trade_count = 0;
   for (DecodedBatch::Part& part : batch.parts) {
     sequence_part(part);
+    batch.trade_count += part.decoded.trades.size();
     const auto known = std::ranges::find(batch.places, part.message.log, &std::pair<LogId, PartitionPlace>::first);
     if (known == batch.places.end()) batch.places.emplace_back(part.message.log, PartitionPlace());
   }

@@ -119,7 +119,9 @@ void Process::start_lanes() {
                          [index](const LaneOffset& row) { return row.lane == index; });
     auto parts = std::make_unique<LaneParts>();
     parts->store = new_store();
-    auto lane = std::make_unique<Lane>(lane_options(config_, claim_, index, false), offsets, *this, &publisher_);
+    LaneOptions options = lane_options(config_, claim_, index, false);
+    options.candle_limit = static_cast<std::size_t>(config_.engine.memory_limit / config_.engine.lanes);
+    auto lane = std::make_unique<Lane>(std::move(options), offsets, *this, &publisher_);
     parts->lane = lane.get();
     parts->runner = std::make_unique<LaneRunner>(
         [this](std::function<void()> turn) { turns_.push_back(std::move(turn)); }, std::move(lane));
@@ -253,7 +255,9 @@ bool Process::is_idle() const {
     if (partition.position != world_.topics.range(partition.log).high) return false;
   }
   return std::ranges::all_of(lanes_,
-                             [](const auto& parts) { return parts->writer.empty() && parts->lane->drained(); }) &&
+                             [](const auto& parts) {
+                               return parts->writer.empty() && parts->lane->drained() && !parts->lane->is_closing();
+                             }) &&
          std::ranges::all_of(loaders_, [](const Loader& loader) { return loader.tasks.empty(); });
 }
 
@@ -329,21 +333,19 @@ void Process::load_histories(std::int32_t index, std::vector<PairName> names, Un
   });
 }
 
-void Process::scan_bucket(std::int32_t index, Interval interval, UnixSeconds bucket) {
+void Process::scan_bucket(std::int32_t index, const BucketScan& scan) {
   Loader& loader = loader_of(index);
-  auto after = std::make_shared<std::optional<PairName>>();
-  loader.tasks.emplace_back([this, index, &loader, interval, bucket, after] {
-    auto rows = loader.reader->bucket_rows(interval, bucket, *after, kScanPage);
+  loader.tasks.emplace_back([this, index, &loader, scan] {
+    auto rows = loader.reader->bucket_rows(scan.interval, scan.bucket, scan.after, kScanPage);
     if (!passes(rows)) return error_.has_value();
-    const bool done = rows->size() < kScanPage;
-    if (!rows->empty()) *after = PairName{rows->back().key.chain, rows->back().key.pair};
+    std::optional<PairName> last;
+    if (rows->size() == kScanPage) last = PairName{rows->back().key.chain, rows->back().key.pair};
     std::erase_if(*rows, [this, index](const CandleRow& row) {
       return lane_of_pair(hash_of_pair(row.key.chain, row.key.pair), config_.engine.lanes) != index;
     });
-    lane(index).runner->post([interval, bucket, rows = std::move(*rows), done](Lane& target) {
-      target.bucket_scanned(interval, bucket, rows, done);
-    });
-    return done;
+    lane(index).runner->post(
+        [scan, rows = std::move(*rows), last](Lane& target) { target.bucket_scanned(scan, rows, last); });
+    return true;
   });
 }
 

@@ -73,7 +73,7 @@ class Process final : public LaneHost {
   void load_histories(std::int32_t lane, std::vector<PairName> names, UnixSeconds clock) override;
   void commit(std::int32_t lane, std::shared_ptr<const LaneCommit> commit) override;
   void cache(std::vector<CacheUpdate> updates) override;
-  void scan_bucket(std::int32_t lane, Interval interval, UnixSeconds bucket) override;
+  void scan_bucket(std::int32_t lane, const BucketScan& scan) override;
   void failed(const Error& error) override;
 
  private:

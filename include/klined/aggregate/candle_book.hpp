@@ -105,16 +105,19 @@ class CandleBook {
     std::uint64_t snapshot = 0;  // all snapshots up to here are committed
     std::uint64_t round = 0;     // all publication rounds up to here are delivered
   };
-  // Visits some pairs and drops closed candles that ended `retain` before their chain's clock and are durable; where
-  // `under_pressure`, also open ones of pairs without a trade since the last visit.
-  void evict(const Durable& durable, const ChainClocks& clocks, UnixSeconds retain, std::size_t visits,
-             bool under_pressure);
+  // Visits some pairs and drops closed candles that ended `retain` before their chain's clock and are durable.
+  void evict(const Durable& durable, const ChainClocks& clocks, UnixSeconds retain, std::size_t visits);
+  // Until bytes() is down to `target`, one round at most: also drops what is durable of pairs without a trade since the
+  // last visit.
+  void shrink(const Durable& durable, const ChainClocks& clocks, UnixSeconds retain, std::size_t target);
   // Buckets of candles that left memory before they were closed: somebody else must publish them as closed.
   std::vector<std::pair<Interval, UnixSeconds>> take_evicted_open();
 
   std::size_t pair_count() const { return pairs_.size(); }
   std::size_t candle_count() const { return candle_count_; }
   std::size_t bytes() const;
+  // What a trade of a new pair takes at most, with the candles that it makes.
+  std::size_t bytes_of_new_pair() const;
 
   // The candle in memory, if it is there and whole; for tests and for closing stored candles.
   const Candle* find(const CandleKey& key) const;
@@ -156,8 +159,11 @@ class CandleBook {
   void mark_unpublished(Node& node);
   void watch_end(Node& node);
   void unwatch_end(Node& node);
+  void visit_next(const Durable& durable, const ChainClocks& clocks, UnixSeconds retain, bool under_pressure);
   void evict_nodes(Pair& pair, const Durable& durable, UnixSeconds clock, UnixSeconds retain, bool under_pressure);
   void drop_pair(Pair& pair);
+  std::size_t bytes_of_pair() const;
+  std::size_t bytes_of_candle() const;
   Fluctuation fluctuation_of(const Pair& pair, UnixSeconds clock) const;
   Status overflow(const Node& node) const;
 

@@ -31,7 +31,8 @@ struct RedisOptions {
   Milliseconds connect_timeout{1'000};
   Milliseconds command_timeout{1'000};
   std::size_t queue_bytes_max = std::size_t{64} << 20U;
-  Milliseconds trim_after{5'000};  // a series may have more than `keep` candles for this long
+  std::size_t known_bytes_max = std::size_t{64} << 20U;  // of memory, for what Redis is known to hold
+  Milliseconds trim_after{5'000};                        // a series may have more than `keep` candles for this long
   // Repair; see RepairOptions.
   int repair_series_per_second = 200;
   Milliseconds repair_settle{6'000};

@@ -21,6 +21,8 @@ namespace klined {
 // read before it is written. It may forget at any time, which costs one read.
 class KnownVersions {
  public:
+  // `bytes_max`: of memory, about; beyond it everything is forgotten.
+  explicit KnownVersions(std::size_t bytes_max) : series_max_(bytes_max / kBytesASeries) {}
   std::optional<CandleVersion> find(const std::string& key, UnixSeconds time) const;
   // True where the series is known to have a candle that is not among `updates`.
   bool knows_others(const std::string& key, const std::vector<CacheUpdate*>& updates) const;
@@ -31,11 +33,12 @@ class KnownVersions {
 
  private:
   static constexpr std::size_t kPerSeries = 4;
-  static constexpr std::size_t kSeriesMax = 200'000;  // about 40 MB; beyond it everything is forgotten
+  static constexpr std::size_t kBytesASeries = 320;  // with the allocator's share
   struct Known {
     UnixSeconds time;
     CandleVersion version;
   };
+  std::size_t series_max_;
   std::unordered_map<std::string, std::vector<Known>> series_;
 };
 
@@ -54,8 +57,9 @@ class RedisWriter {
     std::vector<CacheUpdate> again;  // to be written once more: the key was no hash, and has been deleted
   };
 
-  RedisWriter(std::size_t keep, Milliseconds ttl, Milliseconds trim_after)
-      : keep_(keep), ttl_(std::to_string(ttl.count())), trim_after_(trim_after) {}
+  // `known_bytes_max`: see KnownVersions.
+  RedisWriter(std::size_t keep, Milliseconds ttl, Milliseconds trim_after, std::size_t known_bytes_max)
+      : keep_(keep), ttl_(std::to_string(ttl.count())), trim_after_(trim_after), known_(known_bytes_max) {}
 
   // To be called on every new connection: it may lead to another server, so nothing is known.
   void begin() { known_.clear(); }

@@ -35,6 +35,7 @@ struct DecodedBatch {
   std::vector<std::pair<LogId, PartitionPlace>> places;
   // The chains' clocks over all partitions after this batch; set by the sequencer.
   ChainClocks chain_clocks;
+  std::size_t trade_count = 0;             // of all parts; set by the sequencer
   std::size_t bytes = 0;                   // of memory that it holds
   std::shared_ptr<const void> buffers;     // the client's records, into which the messages' views point
   std::shared_ptr<const void> accounting;  // gives `bytes` back when the last lane is done

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -43,7 +45,14 @@ struct LaneOptions {
   };
   Flush flush;
   Flush catch_up_flush{Milliseconds{5000}, 100'000};
-  std::size_t memory_limit = std::size_t{256} << 20U;  // of the lane's candles and dedupe memory, bytes
+  std::size_t candle_limit = std::size_t{256} << 20U;  // of memory for the lane's candles until a tick says otherwise
+};
+
+// A look through the stored rows of a bucket, a page at a time.
+struct BucketScan {
+  Interval interval = Interval::k1m;
+  UnixSeconds bucket = 0;
+  std::optional<PairName> after;  // the last pair of the page before
 };
 
 // What a lane asks of its surroundings. Calls return at once; answers come back through the lane's methods, on its
@@ -56,8 +65,8 @@ class LaneHost {
   virtual void load_histories(std::int32_t lane, std::vector<PairName> names, UnixSeconds clock) = 0;
   virtual void commit(std::int32_t lane, std::shared_ptr<const LaneCommit> commit) = 0;  // → committed()
   virtual void cache(std::vector<CacheUpdate> updates) = 0;                              // best effort, no answer
-  // The stored rows of this bucket that are the lane's.
-  virtual void scan_bucket(std::int32_t lane, Interval interval, UnixSeconds bucket) = 0;  // → bucket_scanned()
+  // The next stored rows of a bucket that are the lane's. → bucket_scanned()
+  virtual void scan_bucket(std::int32_t lane, const BucketScan& scan) = 0;
   // The lane can't go on; it does nothing more. The stored state is whole.
   virtual void failed(const Error& error) = 0;
 };
@@ -77,8 +86,9 @@ class Lane {
   Lane(LaneOptions options, const std::vector<LaneOffset>& offsets, LaneHost& host, Publisher* publisher);
 
   // ---- events ----
-  // False while the lane must not take more trades: a snapshot is due, or memory is full. Then apply() is not called.
-  bool can_apply() const;
+  // False while the lane must not take more trades: a snapshot is due, or memory has no room for the batch. Then
+  // apply() is not called.
+  bool can_apply(const DecodedBatch& batch);
   void apply(const std::shared_ptr<const DecodedBatch>& batch);
   struct Tick {
     Instant now;
@@ -86,6 +96,7 @@ class Lane {
     std::vector<ChainId> idle_chains;  // the wall clock counts for these, once the lane has taken everything in
     bool queue_empty = false;          // nothing waits for apply()
     bool catching_up = false;
+    std::size_t candle_limit = std::numeric_limits<std::size_t>::max();  // of memory for the lane's candles, bytes
   };
   void tick(const Tick& tick);
   void rows_loaded(const std::vector<CandleKey>& keys, const std::vector<CandleRow>& rows);
@@ -93,12 +104,14 @@ class Lane {
                       const std::vector<TimedClose>& of_15m);
   void committed();
   void reported(std::vector<DeliveryReport> reports);
-  // Some rows of a bucket that has ended; `done` with the last of them. Those that memory does not hold are published
-  // as closed.
-  void bucket_scanned(Interval interval, UnixSeconds bucket, const std::vector<CandleRow>& rows, bool done);
+  // Some rows of a bucket that has ended, and the last pair that was looked at; none where it was the bucket's last.
+  // Rows that memory does not hold are published as closed.
+  void bucket_scanned(const BucketScan& scan, const std::vector<CandleRow>& rows, std::optional<PairName> last);
   // From now on commits as soon as there is something to commit; drained() tells when there is nothing left.
   void drain() { draining_ = true; }
   bool drained() const;
+  // What drained() waits for, for people: "3 rows, an answer to a commit".
+  std::string waits_for() const;
 
   // ---- for the outside to look at ----
   struct Counters {  // only grow
@@ -111,13 +124,16 @@ class Lane {
   const Counters& counters() const { return counters_; }
   const CandleBook& book() const { return book_; }
   std::size_t dedupe_bytes() const;
-  std::size_t memory_bytes() const { return book_.bytes() + dedupe_bytes(); }
+  // Of the candles, with those of a snapshot that is not committed yet.
+  std::size_t candle_bytes() const;
   // Every candle of the lane, in memory or only stored, that ended with its grace at or before this is closed.
   UnixSeconds closed_until() const;
   // The oldest create_time behind each candle message that was acknowledged, and behind each commit, since the last
   // call.
   std::vector<UnixMilliseconds> take_delivered_create_times() { return std::exchange(delivered_create_times_, {}); }
   std::vector<UnixMilliseconds> take_stored_create_times() { return std::exchange(stored_create_times_, {}); }
+  // True while stored candles are looked through whose time to be closed has come.
+  bool is_closing() const { return !scans_.empty(); }
   bool is_failed() const { return failed_; }
 
  private:
@@ -135,6 +151,9 @@ class Lane {
     std::map<std::pair<std::int32_t, ChainId>, DedupeWindow> dedupe;  // by source and chain
   };
 
+  bool takes_trades() const;
+  bool has_room_for(const DecodedBatch& batch);
+  bool is_full() const { return wanted_room_ > 0 || candle_bytes() > candle_limit_; }
   void step();
   void fail(const Error& error);
   bool check(const Status& status);
@@ -151,6 +170,8 @@ class Lane {
   void close_candles();
   void close_stored();
   void expect_stored_open(Interval interval, UnixSeconds bucket);
+  UnixSeconds closing_time(Interval interval, UnixSeconds bucket) const;
+  void scan_next();
   void evict();
 
   LaneOptions options_;
@@ -165,15 +186,19 @@ class Lane {
   ChainClocks clocks_;        // after the last batch
   ChainClocks close_clocks_;  // up to where candles are closed
   // Buckets, by the time that closes them, that may have rows outside memory that are not published as closed: those
-  // that were open when an earlier process ended, and those whose open candles were evicted. True: asked for.
+  // that were open when an earlier process ended, and those whose open candles were evicted. True: in scans_.
   std::map<std::tuple<UnixSeconds, Interval, UnixSeconds>, bool> stored_open_;
+  std::deque<BucketScan> scans_;  // one at a time, since their rows become messages
+  bool scan_in_flight_ = false;
   UnixSeconds max_block_time_ = -1;
   bool moved_ = false;  // offsets changed since the last snapshot
   bool draining_ = false;
   bool failed_ = false;
-  bool warned_of_memory_ = false;
 
+  std::size_t candle_limit_;     // of candle_bytes()
+  std::size_t wanted_room_ = 0;  // of memory, for the batch that was refused last
   std::size_t loads_in_flight_ = 0;
+  std::size_t histories_in_flight_ = 0;
   Instant last_publish_{};
   FlushStep flush_step_ = FlushStep::kNone;
   Instant last_snapshot_{};

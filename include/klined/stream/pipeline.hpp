@@ -23,6 +23,7 @@
 #include "klined/stream/config.hpp"
 #include "klined/stream/idle_chains.hpp"
 #include "klined/stream/lane_runner.hpp"
+#include "klined/stream/memory_plan.hpp"
 #include "klined/stream/sequencer.hpp"
 #include "klined/stream/worker_thread.hpp"
 
@@ -66,7 +67,7 @@ class Pipeline final : public LaneHost {
   // Decodes, sequences, and hands the batch to all lanes. Does not wait for them.
   void ingest(MessageBatch batch);
   // False while as much input is on its way as memory_limit allows; wait_for_room() waits until it is less.
-  bool has_room() const { return inflight_bytes_.load(std::memory_order_relaxed) < inflight_limit_; }
+  bool has_room() const { return inflight_bytes_.load(std::memory_order_relaxed) < memory_.inflight; }
   void wait_for_room(Milliseconds timeout);
   // All partitions were read to their ends; the wall clock may close what is idle since before.
   void note_drained();
@@ -105,7 +106,7 @@ class Pipeline final : public LaneHost {
   void load_histories(std::int32_t lane, std::vector<PairName> names, UnixSeconds clock) override;
   void commit(std::int32_t lane, std::shared_ptr<const LaneCommit> commit) override;
   void cache(std::vector<CacheUpdate> updates) override;
-  void scan_bucket(std::int32_t lane, Interval interval, UnixSeconds bucket) override;
+  void scan_bucket(std::int32_t lane, const BucketScan& scan) override;
   void failed(const Error& error) override;
 
  private:
@@ -122,6 +123,7 @@ class Pipeline final : public LaneHost {
     std::int64_t candle_bytes = 0, dedupe_bytes = 0, pairs = 0, candles = 0, partial = 0;
     UnixSeconds closed_until = -1;
     bool drained = false;
+    std::string waits_for;  // while it drains
     std::map<TopicPartition, std::int64_t> committed;
   };
   struct Loader {  // a connection for loads; lanes share a few
@@ -136,12 +138,14 @@ class Pipeline final : public LaneHost {
   template <typename Call>
   auto persist(const std::stop_token& stop, Call call) -> std::optional<typename decltype(call())::value_type>;
   void run_commit(std::int32_t lane, const std::shared_ptr<const LaneCommit>& commit, const std::stop_token& stop);
+  void log_undrained();
   void tick_lanes();
+  void check_dedupe_memory(std::size_t bytes);
   void view_lane(LaneParts& parts, Lane& lane);
 
   PipelineParts parts_;
   Claim claim_;
-  std::size_t inflight_limit_;
+  MemoryPlan memory_;
   std::int32_t lane_count_;
 
   tbb::global_control parallelism_;

@@ -92,11 +92,11 @@ TEST(CandleBook, EvictsWhatIsClosedStoredAndDeliveredAndLoadsItBack) {
   publish(book, kNoon + 200, 7);
   book.take_dirty(3);
   const ChainClocks clocks = {{kChain, kNoon + 200}};
-  book.evict({.snapshot = 2, .round = 7}, clocks, 120, 10, false);
+  book.evict({.snapshot = 2, .round = 7}, clocks, 120, 10);
   EXPECT_EQ(book.candle_count(), 1U) << "not committed";
-  book.evict({.snapshot = 3, .round = 6}, clocks, 120, 10, false);
+  book.evict({.snapshot = 3, .round = 6}, clocks, 120, 10);
   EXPECT_EQ(book.candle_count(), 1U) << "not delivered";
-  book.evict({.snapshot = 3, .round = 7}, clocks, 120, 10, false);
+  book.evict({.snapshot = 3, .round = 7}, clocks, 120, 10);
   EXPECT_EQ(book.candle_count(), 0U);
   EXPECT_EQ(book.pair_count(), 0U);
   take(book, {trade_at(kNoon + 1, 6)});
@@ -109,9 +109,11 @@ TEST(CandleBook, UnderPressureOpenCandlesOfIdlePairsGo) {
   publish(book, kNoon, 1);
   book.take_dirty(1);
   const ChainClocks clocks = {{kChain, kNoon}};
-  book.evict({.snapshot = 1, .round = 1}, clocks, 120, 1, true);
+  book.shrink({.snapshot = 1, .round = 1}, clocks, 120, 0);
   EXPECT_EQ(book.candle_count(), 1U) << "the pair had a trade since the last visit";
-  book.evict({.snapshot = 1, .round = 1}, clocks, 120, 1, true);
+  book.shrink({.snapshot = 1, .round = 1}, clocks, 120, 1'000'000);
+  EXPECT_EQ(book.candle_count(), 1U) << "memory is no larger than that";
+  book.shrink({.snapshot = 1, .round = 1}, clocks, 120, 0);
   EXPECT_EQ(book.candle_count(), 0U);
   const auto evicted = book.take_evicted_open();
   ASSERT_EQ(evicted.size(), 1U);

@@ -6,7 +6,7 @@ namespace klined {
 namespace {
 
 constexpr Fingerprint kA{1, 10};
-constexpr Fingerprint kB{2, 10};  // the same lower half: hashes collide, identities do not
+constexpr Fingerprint kB{2, 10};  // the same lower half
 
 TEST(DedupeWindow, TheSameIdentityInTheWindowIsADuplicate) {
   DedupeWindow window(600);
