@@ -22,6 +22,7 @@ from proxy import Proxy  # noqa: E402
 
 CHAINS = (1, 56, 8453, 100000)
 PARTITIONS_MAX = 6
+ASKED = (128 + signal.SIGTERM, 128 + signal.SIGINT)  # What klined ends with at a second signal.
 
 
 class DirtyLoad(threading.Thread):
@@ -29,10 +30,13 @@ class DirtyLoad(threading.Thread):
 
     PARTS = ("clamps", "ties", "odd_trades", "odd_messages", "stamps", "duplicates", "late")
 
-    def __init__(self, site, seed, start_of):
-        """`start_of(part, seconds)`: the event time at which a part begins, seconds after the load's beginning."""
+    def __init__(self, site, seed, start_of, stamp_now=False):
+        """`start_of(part, seconds)`: the event time at which a part begins, seconds after the load's beginning.
+
+        `stamp_now`: records get the time of sending, as a live producer's, but for those whose stamp is the point.
+        """
         super().__init__(daemon=True, name="dirty-load")
-        self.site, self.seed, self.start_of = site, seed, start_of
+        self.site, self.seed, self.start_of, self.stamp_now = site, seed, start_of, stamp_now
         self.sent = 0
         self.done = threading.Event()
 
@@ -42,17 +46,26 @@ class DirtyLoad(threading.Thread):
             dirty = Dirty(self.seed + round_number, 0)
             round_number += 1
             began_round = time.monotonic() - began
+            stamped = range(0)
             passed = 0  # What the parts before have moved the market's own time on by.
             for part in self.PARTS:
+                first = len(dirty.records)
                 dirty.time = begin = self.start_of(part, began_round) + passed
                 dirty.step()
                 getattr(dirty, part)(*((1,) if part == "odd_trades" else ()))
                 passed += dirty.time - begin
+                if part == "stamps":
+                    stamped = range(first, len(dirty.records))
             for first in range(0, len(dirty.records), 15):
                 if self.done.wait(1.0):
                     return
+                some = dirty.records[first:first + 15]
+                if self.stamp_now:
+                    now = int(time.time() * 1000)
+                    some = [record if number in stamped else record._replace(timestamp_ms=now)
+                            for number, record in enumerate(some, first)]
                 try:
-                    self.sent += self.site.send(dirty.records[first:first + 15])
+                    self.sent += self.site.send(some)
                 except (KafkaException, RuntimeError, OSError):
                     pass  # Kafka is away just now.
 
@@ -77,7 +90,7 @@ class Runner:
     def tend(self, now):
         if self.process is not None and not self.process.runs():
             status = self.process.process.returncode
-            if not self.meant_to_end or status not in (-signal.SIGKILL, 0, 1, 128 + signal.SIGTERM):
+            if not self.meant_to_end or status not in (-signal.SIGKILL, 0, 1, *ASKED):
                 self.conductor.unasked_end(self, status)
             self.process = None
             self.start_at = max(self.start_at, now)
@@ -422,4 +435,6 @@ class Faults:
 def quantiles(values):
     ordered = sorted(values)
     at = lambda share: ordered[min(len(ordered) - 1, int(share * len(ordered)))]  # noqa: E731
-    return {"count": len(ordered), "p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "max": ordered[-1]} if ordered else {}
+    if not ordered:
+        return {}
+    return {"count": len(ordered), "p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "max": ordered[-1]}

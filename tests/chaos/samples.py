@@ -107,7 +107,8 @@ class Samples:
             third = len(points) // 3
             if third == 0:
                 continue
-            before, after = (statistics.median(value for _, value in part) for part in (points[:third], points[-third:]))
+            before = statistics.median(value for _, value in points[:third])
+            after = statistics.median(value for _, value in points[-third:])
             if worst is None or after - before > worst[1] - worst[0]:
                 worst = (before, after)
         return worst

@@ -3,9 +3,9 @@
 
     soak.py --minutes 60 --rate 20000 --seed 7
 
-One `klined run` reaches Kafka, MySQL and Redis through proxies. Event time passes like the wall clock. Most of the load goes to
-one topic whose log is bounded; a sample of trades and all dirty ones go to another, which is kept whole. At the end the
-sample is compared with the recomputation, and all of it by `klined verify`. See docs/soak.md.
+One `klined run` reaches Kafka, MySQL and Redis through proxies. Event time passes like the wall clock. Most of the load
+goes to one topic whose log is bounded; a sample of trades and all dirty ones go to another, which is kept whole. At the
+end the sample is compared with the recomputation, and all of it by `klined verify`. See docs/soak.md.
 
 SIGINT or SIGTERM ends it early, with the figures so far and without the comparison.
 Exit status: 0 all is well, 1 cells differ, something grows, the lag stays, or klined ended by itself; 2 could not be
@@ -17,31 +17,35 @@ import dataclasses
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import time
 import traceback
+from collections import Counter
 
 from faults import CHAINS, DirtyLoad, Faults, quantiles  # First: it makes the harness and the oracle's modules known.
 
 import pymysql
 from comparison import compare_dead_letters, compare_klines, compare_tables, table_of
 from confluent_kafka.admin import AdminClient, NewTopic
-from harness import Site, say, wait_until
+from harness import ROOT, Process, Site, say, wait_until
 from lag import Lag
 from samples import Samples, of_process
 
 FAULT_PAUSE = 60  # Seconds from a fault to the next one.
-LAG_MAX = 3.0  # Seconds; a commit comes every 0.5 s, a look at it every second: no more than this is "no lag".
+LAG_MAX = 8.0  # Seconds are "no lag": while klined believes that it catches up it commits only every 5 s.
 SAMPLE_PERIOD = 5
 SAMPLE_RATE = 300  # Trades a second that the recomputation, which is slow, is asked about.
 BULK_CHAIN, SAMPLE_CHAIN = 100000, 1
 VISITORS = 0.2  # Share of the load on pairs that come, stay for a while, and fall silent.
 VISITORS_STAY = 120
 SEGMENT_BYTES = 64 << 20
+BYTES_A_TRADE = 550  # In Kafka's log, compressed, and with some to spare; measured: 500.
+BULK_SHARE = 0.85  # Of the log's limit; the rest is for what is published about it.
 DRAIN_SECONDS = 1800
 GROWTH_MAX = {"fds": 16, "threads": 4, "mysql connections": 4, "kafka connections": 6, "redis connections": 2}
-DEDUPE_GROWTH_MAX = 1.5  # Times; a table that doubles its size at a bound may stand on either side of it.
+DEDUPE_GROWTH_MAX = 2.0  # Times: the table doubles where it is full, and the load may stand at just that bound.
 DEDUPE_GROWTH_BYTES = 8 << 20
 _METRICS = {"candle bytes": 'klined_memory_bytes{part="candles"}', "dedupe bytes": 'klined_memory_bytes{part="dedupe"}',
             "in-flight bytes": "klined_inflight_bytes", "series": "klined_series_cached"}
@@ -74,16 +78,22 @@ class Soak(Faults):
         self.minutes = 0.0
         self.trades = 0  # That the last life read.
         self.verified = "not run"
+        self.check = None  # The `klined verify` that runs beside the load now.
+        self.checks = Counter()  # Exit status -> how many of them.
         self.ending = False
+        self.last_process = None
+        self.log_end = ""
 
     # -- load
 
     def make_topics(self):
         """The large topics, with a log that stays bounded; made before `klined init`, which leaves them as they are."""
-        each = max(4 * SEGMENT_BYTES, int(self.options.log_limit * 1e9) // (2 * self.site.partitions))
-        config = {"retention.ms": "-1", "retention.bytes": str(each), "segment.bytes": str(SEGMENT_BYTES),
-                  "max.message.bytes": str(10 << 20)}
-        topics = [NewTopic(name, self.site.partitions, 1, config=config) for name in self.large_topics()]
+        topics = []
+        for name, share in zip(self.large_topics(), (BULK_SHARE, 1 - BULK_SHARE)):
+            each = max(4 * SEGMENT_BYTES, int(self.options.log_limit * 1e9 * share) // self.site.partitions)
+            topics.append(NewTopic(name, self.site.partitions, 1, config={
+                "retention.ms": "-1", "retention.bytes": str(each), "segment.bytes": str(SEGMENT_BYTES),
+                "max.message.bytes": str(10 << 20)}))
         admin = AdminClient({"bootstrap.servers": self.site.stack.kafka, "log_level": 2})
         for made in admin.create_topics(topics).values():
             made.result(30)
@@ -92,7 +102,8 @@ class Soak(Faults):
         return [self.bulk, f"klines-{BULK_CHAIN}-{self.site.env}"]
 
     def start_run(self, name):
-        return self.site.start(name, **self.config)
+        self.last_process = self.site.start(name, **self.config)
+        return self.last_process
 
     def _start_feed(self, name, **options):
         self.feeds_made += 1
@@ -129,6 +140,7 @@ class Soak(Faults):
         wait_until("the first commits", lambda: self.tend() or self.ending or self.lag.is_back(self.began + 5, LAG_MAX),
                    self.options.patience * 60)
         next_sample, next_word, next_fault = 0.0, time.monotonic() + 60, time.monotonic() + FAULT_PAUSE / 2
+        next_check = time.monotonic() + self.options.verify_every * 60 if self.options.verify_every else float("inf")
         while not self.ending and not self.findings and (now := time.monotonic()) < end:
             self.tend()
             self.follow_fault(now)
@@ -140,6 +152,10 @@ class Soak(Faults):
             if now >= next_sample:
                 next_sample = now + SAMPLE_PERIOD
                 self.sample(now)
+            self.follow_check()
+            if now >= next_check and self.check is None and self.open_fault is None:
+                next_check = now + self.options.verify_every * 60
+                self.check = self.start_check()
             if now >= next_word:
                 next_word += 60
                 self.say_progress()
@@ -154,7 +170,8 @@ class Soak(Faults):
             return
         name, began, over = self.open_fault
         if over is None:
-            if not self.busy and not self.later and all(runner.alive() and not runner.stopped for runner in self.runners):
+            working = all(runner.alive() and not runner.stopped for runner in self.runners)
+            if working and not self.busy and not self.later:
                 self.open_fault = (name, began, now)
         elif self.lag.is_back(over, LAG_MAX):
             self.recoveries.append({"fault": name, "minute": (began - self.began) / 60, "lasted": over - began,
@@ -191,13 +208,16 @@ class Soak(Faults):
 
     def say_progress(self):
         last = self.samples.all[-1][2] if self.samples.all else {}
-        back = [recovery["back_after"] for recovery in self.recoveries]
         lag = self.lag.seconds()
         read = sum(self.lag.known_ends[-1][1].values()) if self.lag.known_ends else 0
-        say(f"{read:,} messages; lag {'unknown' if lag is None else f'{lag:.0f} s'}; {len(back)} faults, the last one's lag "
-            f"gone after {back[-1] if back else 0:.0f} s{', now: ' + self.open_fault[0] if self.open_fault else ''}; "
+        fault = f"{len(self.recoveries)} faults"
+        if self.open_fault:
+            fault += f", now: {self.open_fault[0]}"
+        elif self.recoveries:
+            fault += f", lag gone {self.recoveries[-1]['back_after']:.0f} s after the last one"
+        say(f"{read:,} messages; lag {'unknown' if lag is None else f'{lag:.0f} s'}; {fault}; "
             f"RSS {last.get('VmRSS', 0) / 1024:.0f} MiB, fds {last.get('fds', 0)}, connections "
-            f"{sum(value for name, value in last.items() if name.endswith(' connections'))}, dedupe "
+            f"{sum(last.get(f'{peer} connections', 0) for peer in self.peers.values())}, dedupe "
             f"{last.get('dedupe bytes', 0) / 2**20:.1f} MiB")
 
     def stop_load(self):
@@ -217,6 +237,16 @@ class Soak(Faults):
 
     # -- judgement
 
+    def count_trades(self):
+        process = self.last_process
+        if process is None:
+            return
+        self.log_end = process.log_end()
+        counts = process.trades()
+        self.trades = sum(counts.values())
+        say(f"the last life read {self.trades:,} trades: " +
+            ", ".join(f"{name} {count:,}" for name, count in counts.items() if count))
+
     def judge_growth(self):
         warm_up = self.options.warm_up
         if self.peak_kib > self.options.memory_limit * 1024:
@@ -229,18 +259,40 @@ class Soak(Faults):
         if growth and growth[1] > DEDUPE_GROWTH_MAX * growth[0] + DEDUPE_GROWTH_BYTES:
             self.findings.append(f"the dedupe memory grew from {growth[0]:,.0f} to {growth[1]:,.0f} bytes within one life")
 
-    def verify(self):
+    def start_check(self):
         """`klined verify` of all topics. What the bounded log has lost it calls unverifiable."""
-        engine = {"memory_limit": "8GiB"}  # It holds all candles at once.
-        path = self.site.write_config("verify", **{**self.config, "engine": {**self.config["engine"], **engine}})
-        began = time.monotonic()
-        done = self.site.command("verify", "--config", path, seconds=6 * 3600)
-        said = (done.stdout + done.stderr).strip().splitlines()
-        self.verified = f"exit status {done.returncode} after {time.monotonic() - began:.0f} s: {said[-1] if said else ''}"
+        engine = {**self.config["engine"], "memory_limit": "8GiB"}  # It holds all candles at once.
+        path = self.site.write_config("verify", **{**self.config, "engine": engine})
+        check = Process(f"verify{sum(self.checks.values()) + 1}", self.site.folder, ["verify", "--config", path])
+        self.site.processes.append(check)
+        check.began = time.monotonic()
+        return check
+
+    def follow_check(self):
+        """Takes the result of a `klined verify` that has ended; it may fail where a fault hit it."""
+        if self.check is None or self.check.runs():
+            return
+        check, self.check = self.check, None
+        status = check.process.returncode
+        self.checks[status] += 1
+        with open(check.out_path, encoding="utf-8") as out:
+            said = out.read().splitlines()[-20:] + check.log().splitlines()[-1:]
+        took = time.monotonic() - check.began
+        self.verified = f"exit status {status} after {took:.0f} s: {said[-1] if said else ''}"
         say(f"klined verify: {self.verified}")
-        if done.returncode == 1:
-            self.findings.append("klined verify found differences: " + " / ".join(said[-20:]))
-        elif done.returncode != 0:
+        if status == 1:
+            self.findings.append("klined verify found differences: " + " / ".join(said))
+
+    def verify(self):
+        """The last one, when nothing moves any more; this one must succeed."""
+        if self.check is not None:
+            self.check.wait(6 * 3600)
+            self.follow_check()
+        failures = self.checks[2]
+        self.check = self.start_check()
+        self.check.wait(6 * 3600)
+        self.follow_check()
+        if self.checks[2] > failures:
             raise RuntimeError(f"klined verify could not: {self.verified}")
 
     def compare_sample(self):
@@ -262,7 +314,7 @@ class Soak(Faults):
     def _compare_rows(self, result):
         """The rows of the sample's pairs, copied to a database of their own, which must hold nothing else then."""
         site, name = self.site, f"{self.site.database}_sample"
-        pairs = sorted({(chain, pair) for _, chain, pair, _ in result.candles})
+        pairs = sorted({(str(chain), pair) for _, chain, pair, _ in result.candles})
         with site.stack.mysql() as connection, connection.cursor() as cursor:
             try:
                 cursor.execute(f"CREATE DATABASE `{name}`")
@@ -295,12 +347,12 @@ def figures_of(soak, options):
         "slopes": {name: slope._asdict() for name, slope in slopes.items() if slope},
         "growth": {name: soak.samples.growth(name, options.warm_up) for name in slopes},
         "lag_seconds_max": max((values["lag (seconds)"] for _, _, values in soak.samples.all), default=None),
-        "verify": soak.verified, "findings": soak.findings, "ended_early": soak.ending}
+        "verify": soak.verified, "checks": dict(soak.checks), "findings": soak.findings, "ended_early": soak.ending}
 
 
 def report(figures, file):
-    print(f"\nsoak: seed {figures['seed']}, {figures['minutes']:.1f} minutes at {figures['rate']:,} + {SAMPLE_RATE} trades/s, "
-          f"{figures['lives']} lives of the process, peak memory {figures['peak_mib']:.0f} MiB")
+    print(f"\nsoak: seed {figures['seed']}, {figures['minutes']:.1f} minutes at {figures['rate']:,} + {SAMPLE_RATE} "
+          f"trades/s, {figures['lives']} lives of the process, peak memory {figures['peak_mib']:.0f} MiB")
     print(f"  {'fault':<45}{'times':>6}{'lasted':>9}{'lag gone after: p50':>21}{'max':>9}")
     for name in Soak.WEIGHTS:
         some = [recovery for recovery in figures["recoveries"] if recovery["fault"] == name]
@@ -316,7 +368,8 @@ def report(figures, file):
               + (f"{growth[0]:>13,.0f}{growth[1]:>13,.0f}" if growth else f"{'-':>26}"))
     if not figures["slopes"]:
         print("    no life went on for two minutes past its warm-up: run it for longer")
-    print(f"  klined verify: {figures['verify']}")
+    checks = ", ".join(f"{count} with exit status {status}" for status, count in sorted(figures["checks"].items()))
+    print(f"  klined verify: {checks or 'none'}; the last: {figures['verify']}")
     for finding in figures["findings"]:
         print(f"  FINDING: {finding}")
     early = ", ended early: nothing was compared" if figures["ended_early"] else ""
@@ -328,28 +381,42 @@ def report(figures, file):
 
 
 def course(soak, dirty):
-    """Until nothing is broken and all is stopped; what it finds is in soak.findings."""
+    """All of it up to the report; what it finds is in soak.findings. Ended early, it leaves everything as it stands."""
     try:
         soak.conduct()
     except AssertionError as error:  # Waited in vain.
         soak.findings.append(str(error))
     soak.minutes = (time.monotonic() - soak.began) / 60
     dirty.done.set()
-    soak.stop_load()
-    dirty.join(180)
+    if not soak.ending:
+        soak.stop_load()
+        dirty.join(180)
     if not soak.ending and not soak.findings:
-        soak.drain()
-    if soak.runners[0].alive():
-        counts = soak.runners[0].process.trades()
-        soak.trades = sum(counts.values())
-        say(f"the last life read {soak.trades:,} trades: " +
-            ", ".join(f"{name} {count:,}" for name, count in counts.items() if count))
+        try:
+            soak.drain()
+        except AssertionError as error:
+            soak.findings.append(str(error))
+    soak.count_trades()
     soak.judge_growth()
-    soak.stop_runs()
+    if not soak.ending:
+        soak.stop_runs()
     soak.findings += [line for line in soak.unasked if line not in soak.findings]
     if not soak.ending and not soak.findings:
         soak.verify()
+    if not soak.ending and not soak.findings:
         soak.compare_sample()
+
+
+def clean_up(soak, site, dirty):
+    dirty.done.set()
+    soak.lag.done.set()
+    for process in site.processes:
+        process.kill()
+    if soak.busy or soak.later:
+        soak.mend_all()
+    soak.heal()
+    soak.close()
+    site.delete_topics([*soak.large_topics(), f"{soak.bulk}-dlq"])
 
 
 def run(options):
@@ -358,13 +425,16 @@ def run(options):
         soak = Soak(site, options)
         start_of = {"late": -11 * 86400, "duplicates": -3 * 3600}  # Their trades go ten days, two hours ahead of that.
         begin = int(time.time())
-        dirty = DirtyLoad(site, options.seed, lambda part, seconds: begin + int(seconds) + start_of.get(part, -3600))
+        dirty = DirtyLoad(site, options.seed, lambda part, seconds: begin + int(seconds) + start_of.get(part, -3600),
+                          stamp_now=True)
 
         def end(*_):
             if soak.ending:
                 raise KeyboardInterrupt
             say("ending early; once more ends at once")
             soak.ending = True
+            for runner in soak.runners:  # A terminal, or ./dev, sends the signal to all processes.
+                runner.meant_to_end = True
         signal.signal(signal.SIGTERM, end)
         signal.signal(signal.SIGINT, end)
         try:
@@ -372,17 +442,27 @@ def run(options):
             site.init(**{key: value for key, value in soak.config.items() if key == "input"})
             dirty.start()
             course(soak, dirty)
+            if soak.findings:
+                print(f"---- the end of klined's log:\n{soak.log_end}", flush=True)
+            report(figures_of(soak, options), options.json)
         finally:
-            dirty.done.set()
-            soak.lag.done.set()
-            soak.heal()
-            for process in site.processes:
-                process.kill()
-            soak.close()
-            site.delete_topics([*soak.large_topics(), f"{soak.bulk}-dlq"])
-        figures = figures_of(soak, options)
-        report(figures, options.json)
+            clean_up(soak, site, dirty)
         return 1 if soak.findings else 130 if soak.ending else 0
+
+
+def plan_disk(parser, options):
+    """How much the log will take, and so for how long all of it can be verified."""
+    minute = 60 * (options.rate + SAMPLE_RATE) * BYTES_A_TRADE / 1e9 / BULK_SHARE
+    options.log_minutes = options.log_limit / minute
+    needed = min(options.log_limit, minute * options.minutes) + 5
+    free = shutil.disk_usage(ROOT).free / 1e9
+    if needed > free:
+        parser.error(f"about {needed:.0f} GB of disk are needed, {free:.0f} GB are free: lower --log-limit or --rate")
+    if options.log_minutes * 60 < 10 * options.window:
+        parser.error(f"the log would hold {options.log_minutes:.1f} minutes only, a restart may have to read more: "
+                     "raise --log-limit, or lower --rate or --window")
+    if options.verify_every is None:
+        options.verify_every = 0 if options.log_minutes >= options.minutes else options.log_minutes / 2
 
 
 def options_of():
@@ -397,11 +477,13 @@ def options_of():
     add("--json", metavar="FILE", help="write the figures here too")
     add("--pairs", type=int, default=2000, help="that trade all the time; default: %(default)s")
     add("--window", type=int, default=60, metavar="SECONDS",
-        help="input.dedupe_window: so much is read again after each fault that ends a session; default: %(default)s")
+        help="input.dedupe_window: so much is read again after each kill; default: %(default)s")
     add("--warm-up", type=float, metavar="SECONDS", help="of each life, which no slope counts; default: two windows, at "
         "most a quarter of the whole")
     add("--memory-limit", type=int, default=1024, metavar="MIB", help="engine.memory_limit; default: %(default)s")
-    add("--log-limit", type=float, default=20, metavar="GB",
+    add("--verify-every", type=float, metavar="MINUTES",
+        help="`klined verify` beside the load, 0: never; default: half of what the log holds, 0 where that is all")
+    add("--log-limit", type=float, default=40, metavar="GB",
         help="what Kafka keeps on disk, about; older records go; default: %(default)s")
     add("--patience", type=float, default=10, metavar="MINUTES",
         help="a lag that is not gone by then is a failure; default: %(default)s")
@@ -411,6 +493,7 @@ def options_of():
     options.processes = 1
     if options.warm_up is None:
         options.warm_up = min(2 * options.window, options.minutes * 60 / 4)
+    plan_disk(parser, options)
     if not any(options.only in name for name in Soak.WEIGHTS):
         parser.error(f"--only: no fault's name holds '{options.only}'; they are: {', '.join(Soak.WEIGHTS)}")
     return options
@@ -418,7 +501,8 @@ def options_of():
 
 def main():
     options = options_of()
-    say(f"soak with seed {options.seed}: {options.minutes:g} minutes at {options.rate:,} trades/s")
+    say(f"soak with seed {options.seed}: {options.minutes:g} minutes at {options.rate:,} trades/s; Kafka's log has "
+        f"room for about {options.log_minutes:.0f} minutes of it")
     try:
         return run(options)
     except KeyboardInterrupt:
