@@ -40,6 +40,10 @@ SAMPLE_RATE = 300  # Trades a second that the recomputation, which is slow, is a
 BULK_CHAIN, SAMPLE_CHAIN = 100000, 1
 VISITORS = 0.2  # Share of the load on pairs that come, stay for a while, and fall silent.
 VISITORS_STAY = 120
+FILL_SECONDS = 900  # About what candles need to fill the memory that they may have.
+CANDLES_A_VISITOR = 12
+CANDLES_A_MINUTE = 1.3  # Of a pair that trades all the time, in all intervals.
+VERIFY_CANDLES_MAX = 8_000_000  # At once: about 4 GB.
 SEGMENT_BYTES = 64 << 20
 BYTES_A_TRADE = 550  # In Kafka's log, compressed, and with some to spare; measured: 500.
 BULK_SHARE = 0.85  # Of the log's limit; the rest is for what is published about it.
@@ -53,8 +57,8 @@ _METRICS = {"candle bytes": 'klined_memory_bytes{part="candles"}', "dedupe bytes
 
 class Soak(Faults):
     WEIGHTS = {  # Few of them end the process, since a memory that grows shows in long lives.
-        "klined: kill -9": 6, "klined: kill -9 while it starts": 2, "klined: kill -9 while it stops": 2,
-        "klined: SIGTERM": 2, "klined: SIGSTOP, and on after its session": 8,
+        "klined: kill -9": 2, "klined: kill -9 while it starts": 1, "klined: kill -9 while it stops": 1,
+        "klined: SIGTERM": 1, "klined: SIGSTOP, and on after its session": 8,
         "Kafka: kill -9, started again": 10, "MariaDB: kill -9, started again": 10, "Redis: kill -9, started again": 10,
         "network: all connections reset": 12, "network: refused for a while": 8, "network: silent for a while": 8,
         "network: slow for a while": 8, "MySQL: KILL of connections": 12, "MySQL: read-only for a while": 8,
@@ -118,7 +122,7 @@ class Soak(Faults):
             self.visitors_since = now
             self._stop_feed("visitors")
         wanted = {"regulars": {"rate": int(rate * (1 - VISITORS)), "pairs": self.options.pairs},
-                  "visitors": {"rate": int(rate * VISITORS), "pairs": max(10, self.options.pairs // 10)}}
+                  "visitors": {"rate": int(rate * VISITORS), "pairs": self.options.pairs}}
         for name, options in wanted.items():
             if name not in self.feeds or not self.feeds[name].runs():
                 self._start_feed(name, topic=self.bulk, chain=BULK_CHAIN, **options)
@@ -257,13 +261,17 @@ class Soak(Faults):
                 self.findings.append(f"{name} grew from {growth[0]:g} to {growth[1]:g} within one life of the process")
         growth = self.samples.growth("dedupe bytes", warm_up)
         if growth and growth[1] > DEDUPE_GROWTH_MAX * growth[0] + DEDUPE_GROWTH_BYTES:
-            self.findings.append(f"the dedupe memory grew from {growth[0]:,.0f} to {growth[1]:,.0f} bytes within one life")
+            self.findings.append(f"the dedupe memory grew from {growth[0]:,.0f} to {growth[1]:,.0f} bytes in one life")
 
     def start_check(self):
         """`klined verify` of all topics. What the bounded log has lost it calls unverifiable."""
-        engine = {**self.config["engine"], "memory_limit": "8GiB"}  # It holds all candles at once.
+        engine = {**self.config["engine"], "memory_limit": "8GiB"}  # It holds all candles of a pass at once.
         path = self.site.write_config("verify", **{**self.config, "engine": engine})
-        check = Process(f"verify{sum(self.checks.values()) + 1}", self.site.folder, ["verify", "--config", path])
+        minutes = (time.monotonic() - self.began) / 60
+        candles = self.options.pairs * minutes * (CANDLES_A_MINUTE + CANDLES_A_VISITOR * 60 / VISITORS_STAY)
+        passes = 1 + int(candles / VERIFY_CANDLES_MAX)
+        check = Process(f"verify{sum(self.checks.values()) + 1}", self.site.folder,
+                        ["verify", "--config", path, "--passes", str(passes)])
         self.site.processes.append(check)
         check.began = time.monotonic()
         return check
@@ -478,9 +486,9 @@ def options_of():
     add("--pairs", type=int, default=2000, help="that trade all the time; default: %(default)s")
     add("--window", type=int, default=60, metavar="SECONDS",
         help="input.dedupe_window: so much is read again after each kill; default: %(default)s")
-    add("--warm-up", type=float, metavar="SECONDS", help="of each life, which no slope counts; default: two windows, at "
+    add("--warm-up", type=float, metavar="SECONDS", help="of each life, in no slope; default: two windows, at "
         "most a quarter of the whole")
-    add("--memory-limit", type=int, default=1024, metavar="MIB", help="engine.memory_limit; default: %(default)s")
+    add("--memory-limit", type=int, default=256, metavar="MIB", help="engine.memory_limit; default: %(default)s")
     add("--verify-every", type=float, metavar="MINUTES",
         help="`klined verify` beside the load, 0: never; default: half of what the log holds, 0 where that is all")
     add("--log-limit", type=float, default=40, metavar="GB",
@@ -492,7 +500,7 @@ def options_of():
     options.minutes = options.hours * 60 if options.hours else options.minutes or 60
     options.processes = 1
     if options.warm_up is None:
-        options.warm_up = min(2 * options.window, options.minutes * 60 / 4)
+        options.warm_up = min(max(2 * options.window, FILL_SECONDS), options.minutes * 60 / 4)
     plan_disk(parser, options)
     if not any(options.only in name for name in Soak.WEIGHTS):
         parser.error(f"--only: no fault's name holds '{options.only}'; they are: {', '.join(Soak.WEIGHTS)}")
