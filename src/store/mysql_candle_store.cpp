@@ -106,7 +106,10 @@ Result<std::vector<CandleRow>> MySqlCandleStore::load(std::span<const CandleKey>
     while (end < sorted.size() && end - begin < kKeysPerStatement && sorted[end].interval == sorted[begin].interval)
       ++end;
     if (auto done = load_batch(std::span(sorted).subspan(begin, end - begin), terms->topics, rows); !done) {
-      return std::unexpected(done.error());
+      // A later owner's rows may name a topic that this claim has never heard of.
+      if (done.error().kind != ErrorKind::kFatal) return std::unexpected(done.error());
+      const Status owned = check_owner(*terms);
+      return std::unexpected(owned ? done.error() : owned.error());
     }
   }
   if (auto owned = check_owner(*terms); !owned) return std::unexpected(owned.error());
