@@ -110,7 +110,7 @@ class Route(unittest.TestCase):
         with RouterSite(chains=CHAINS, partitions=4) as site:
             site.make_topics()
             site.send(Dirty(seed=9, start=START).all(rounds=1))
-            feed = site.start_feed(rate=400, speed=8, trades=25_000, pairs=300, start="2025-06-30T23:50:00Z")
+            feed = site.start_feed(rate=400, speed=16, trades=12_000, pairs=300, start="2025-06-30T23:50:00Z")
             routers = {}
             for number in range(4):
                 for name in "ab":
@@ -134,7 +134,7 @@ class Route(unittest.TestCase):
         """Processes come and go while the input flows; each ends with 0."""
         with RouterSite(partitions=4) as site:
             site.make_topics()
-            feed = site.start_feed(rate=800, speed=16, trades=20_000, pairs=100, start="2025-06-30T23:50:00Z")
+            feed = site.start_feed(rate=800, speed=16, trades=12_000, pairs=100, start="2025-06-30T23:50:00Z")
             routers = [site.start_router("router-0")]
             for number in range(1, 4):
                 before = sum(site.routed_offsets().values())
@@ -153,7 +153,7 @@ class Route(unittest.TestCase):
         """A process that slept through the loss of its share, and of its transaction, writes nothing of it."""
         with RouterSite(partitions=4) as site:
             site.make_topics()
-            feed = site.start_feed(rate=400, speed=16, trades=20_000, pairs=100, start="2025-06-30T23:50:00Z")
+            feed = site.start_feed(rate=400, speed=16, trades=10_000, pairs=100, start="2025-06-30T23:50:00Z")
             frozen, other = site.start_router("frozen"), site.start_router("other")
             for router in (frozen, other):
                 router.await_log(r"routing from offset")
@@ -178,7 +178,7 @@ class Route(unittest.TestCase):
     def test_broker_restarts(self):
         with RouterSite(partitions=4) as site:
             site.make_topics()
-            feed = site.start_feed(rate=600, speed=16, trades=15_000, pairs=100, start="2025-06-30T23:50:00Z")
+            feed = site.start_feed(rate=600, speed=16, trades=9_000, pairs=100, start="2025-06-30T23:50:00Z")
             routers = [site.start_router(f"router-{name}") for name in "ab"]
             wait_until("some to be routed", lambda: sum(site.routed_offsets().values()) > 20)
             with site.stack.without("kafka"):
@@ -196,7 +196,7 @@ class Route(unittest.TestCase):
             jobs = [site.start(f"job-{name}", **site.shared()) for name in "abc"]
             router = site.start_router("router")
             site.send(Dirty(seed=5, start=START).all(rounds=1))
-            site.feed(trades=20_000, pairs=100, event_rate=15, start="2025-06-30T23:50:00Z")
+            site.feed(trades=8_000, pairs=100, event_rate=6, start="2025-06-30T23:50:00Z")
             site.await_routed([router])
             site.await_drained(jobs[0])
             site.judge()
