@@ -22,7 +22,8 @@ from proxy import Proxy  # noqa: E402
 
 CHAINS = (1, 56, 8453, 100000)
 PARTITIONS_MAX = 6
-ASKED = (128 + signal.SIGTERM, 128 + signal.SIGINT)  # What klined ends with at a second signal.
+# What klined ends with at a second signal, and at one that comes before its main() has begun.
+ASKED = (128 + signal.SIGTERM, 128 + signal.SIGINT, -signal.SIGTERM)
 
 
 class DirtyLoad(threading.Thread):
