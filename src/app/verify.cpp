@@ -148,6 +148,7 @@ class Pass {
   using Limits = std::map<TopicPartition, std::vector<std::int64_t>>;
 
   static Limits limits_of(const std::vector<LaneOffset>& offsets);
+  std::uint32_t rank_of(const std::string& topic) const;
   LogId log_of(const TopicPartition& partition) const;
   Status check_settings() const;
   Status begin(const Limits& limits);
@@ -184,9 +185,12 @@ Pass::Limits Pass::limits_of(const std::vector<LaneOffset>& offsets) {
   return limits;
 }
 
+std::uint32_t Pass::rank_of(const std::string& topic) const {
+  return static_cast<std::uint32_t>(std::ranges::find(topics_, topic) - topics_.begin());
+}
+
 LogId Pass::log_of(const TopicPartition& partition) const {
-  const auto rank = std::ranges::find(topics_, partition.topic) - topics_.begin();
-  return {static_cast<std::uint32_t>(rank), static_cast<std::uint32_t>(partition.partition)};
+  return {rank_of(partition.topic), static_cast<std::uint32_t>(partition.partition)};
 }
 
 Status Pass::check_settings() const {
@@ -266,7 +270,9 @@ Status Pass::go_on(const Limits& limits) {
 Status Pass::read() {
   std::vector<Assignment> open;
   for (const auto& [partition, log] : logs_) {
-    if (again_.next_offset(log) < again_.target(log)) open.push_back({partition, log, again_.next_offset(log)});
+    if (again_.next_offset(log) >= again_.target(log)) continue;
+    const std::string origin = origin_topic(partition.topic).value_or(partition.topic);
+    open.push_back({partition, log, again_.next_offset(log), origin, rank_of(origin)});
   }
   if (open.empty()) return {};
   if (Status assigned = source_.assign(open); !assigned) return assigned;
@@ -290,14 +296,9 @@ Status Pass::read() {
 
 Status Pass::take_in(const MessageBatch& batch) {
   for (const Message& message : batch.messages) {
-    if (const auto trimmed = trimmed_.find(message.log); trimmed != trimmed_.end()) {
+    // A record that stands for another one has that one's time, which says nothing of the records before it.
+    if (const auto trimmed = trimmed_.find(message.log); trimmed != trimmed_.end() && message.origin == nullptr) {
       if (trimmed->second.first_timestamp < 0) trimmed->second.first_timestamp = message.timestamp;
-    }
-    if (message.origin != nullptr) {
-      return fatal(
-          fmt::format("the record at offset {} stands for a part of another message (headers klined-origin): verify "
-                      "cannot recompute such records yet",
-                      message.offset));
     }
     // What lies beyond is read again when it is time.
     if (message.offset < again_.next_offset(message.log) || message.offset >= again_.target(message.log)) continue;
@@ -423,9 +424,6 @@ int could_not(const Error& error) {
 int verify(const VerifyArguments& arguments) {
   const std::optional<Config> config = load_config_or_complain(arguments.config);
   if (!config) return kUsage;
-  if (arguments.repair && is_shared(*config)) {
-    return could_not({ErrorKind::kFatal, "--repair is not made for input.partitioned_by: pair: verify without it"});
-  }
   const Result<Scope> scope = scope_of(*config, arguments);
   if (!scope) return could_not(scope.error());
   const auto source = KafkaSource::open({consumer_properties(*config), config->group});
