@@ -87,6 +87,7 @@ class Gate:
         for one in (source, sink):
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
+        source.close()  # The other direction's thread closes the other one.
 
 
 def everything(site):

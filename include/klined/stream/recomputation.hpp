@@ -37,7 +37,9 @@ class Recomputation {
   };
   struct Entry {
     Candle candle;
-    bool seen = false;  // for the caller
+    // For the callers:
+    bool seen = false;           // in the tables
+    std::uint8_t published = 0;  // see PublishedCheck
   };
 
   explicit Recomputation(Options options);
