@@ -549,7 +549,15 @@ CLI::App* add_verify(CLI::App& parent, int& exit_code) {
       "\n"
       "Where the log has been trimmed since the candles' beginning, a difference in a bucket that begins up to the\n"
       "log's first record's time + max_future + dedupe_window (at most the newest stored trade + dedupe_window) is\n"
-      "unverifiable: it may come from trades that are gone. This takes record timestamps not to go back there.");
+      "unverifiable: it may come from trades that are gone. This takes record timestamps not to go back there.\n"
+      "\n"
+      "--published also reads klines-<chain>-<env> once, --redis the hashes. A running job publishes and caches "
+      "before\n"
+      "it commits: candles that are newer than their rows are looked at again until the rows have passed them, so "
+      "under\n"
+      "load this takes some seconds more. A hash that is not there is no difference. Of a Redis field that is newer "
+      "than\n"
+      "the tables at each look only the revision is checked. Without a job, what it left uncommitted is unverifiable.");
   add_config_option(*command, arguments->config);
   command->add_option("--from", arguments->from, "Only candles that begin at or after this time")->type_name("TIME");
   command->add_option("--to", arguments->to, "Only candles that begin before this time")->type_name("TIME");
@@ -572,8 +580,11 @@ CLI::App* add_verify(CLI::App& parent, int& exit_code) {
       "--repair holds the job's commits up for a moment, writes the rows for exactly the offsets that are then\n"
       "stored, and takes the partitions over, all in one transaction. A running job notices at its next commit,\n"
       "forgets what it has in memory, and goes on from the stored offsets by itself: nothing is lost, some is\n"
-      "published again. Unverifiable rows are left alone. Candles that were published wrong are published right\n"
-      "when their next trade comes.\n"
+      "published again. Unverifiable rows are left alone. What was wrong is published once more, and put into Redis "
+      "(the\n"
+      "user needs WATCH, MULTI and EXEC: +@transaction). A candle that was published with a larger revision than it "
+      "has\n"
+      "stays wrong for readers until it has more trades: exit status 1.\n"
       "\n"
       "Exit status: 0 equal (or unverifiable, or all repaired), 1 differences, 2 could not.");
   command->callback([arguments, &exit_code] { exit_code = verify(*arguments); });

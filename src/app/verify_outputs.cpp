@@ -294,10 +294,18 @@ Status OutputCheck::run(const std::function<Status()>& mark_ends, const Advance&
     Result<PublishedReader> opened = PublishedReader::open(config_);
     if (!opened) return std::unexpected(opened.error());
     reader_.emplace(std::move(*opened));
-    const Status read = reader_->read_to_end([this](const CandleKey& key, const proto::Kline& kline) {
-      if (wants_(key)) published_.take_first(key, kline);
+    const auto limit = static_cast<std::size_t>(config_.engine.memory_limit);
+    bool is_full = false;
+    const Status read = reader_->read_to_end([&](const CandleKey& key, const proto::Kline& kline) {
+      if (!is_full && wants_(key)) published_.take_first(key, kline);
+      is_full = is_full || published_.bytes() > limit;
     });
     if (!read) return read;
+    if (is_full) {
+      return fatal(
+          "the published candles that differ from the tables, or are newer, need more memory than "
+          "engine.memory_limit: use --passes, or narrow it with --from, --to, --pair, --interval");
+    }
     published_.end_first();
   }
   if (cached_reader_) {
