@@ -434,6 +434,8 @@ Status Pass::mend_outputs(std::uint64_t owner) {
 }
 
 Result<std::size_t> Pass::repair_rows(std::uint64_t& owner) {
+  // What came while the tables were compared is read before the job has to wait.
+  if (const auto advanced = advance(); !advanced) return std::unexpected(advanced.error());
   RepairTransaction transaction(mysql_options(config_));
   Result<std::vector<LaneOffset>> held = retry("");
   for (int attempt = 0; attempt < kHoldAttempts; ++attempt) {
@@ -444,6 +446,7 @@ Result<std::size_t> Pass::repair_rows(std::uint64_t& owner) {
   if (!held) return std::unexpected(held.error());
   closed_until_ = held->empty() ? -1 : std::ranges::min(*held, {}, &LaneOffset::closed_until).closed_until;
   // The offsets stand still from here on: the rows are made for exactly them.
+  const Instant begin = clock_.now();
   if (Status done = go_on(limits_of(*held)); !done) return std::unexpected(done.error());
   std::vector<CandleRow> rows;
   std::vector<CandleKey> surplus;
@@ -459,6 +462,8 @@ Result<std::size_t> Pass::repair_rows(std::uint64_t& owner) {
   owner = ((static_cast<std::uint64_t>(random()) << 31U) ^ random()) | 1U;
   const Status done = transaction.finish(config_.group, owner, rows, surplus, snapshot_.topics());
   if (!done) return std::unexpected(done.error());
+  complain(fmt::format("repaired {} rows; the job's commits waited for {} ms", rows.size() + surplus.size(),
+                       std::chrono::duration_cast<Milliseconds>(clock_.now() - begin).count()));
   return rows.size() + surplus.size();
 }
 

@@ -53,7 +53,7 @@ class Outputs(unittest.TestCase):
         with Site() as site:
             site.init()
             config = site.write_config("plain")
-            feed = site.start_feed(trades=1500 * 36, rate=1500, speed=20, pairs=100, seed=33, start=START)
+            feed = site.start_feed(trades=1500 * 60, rate=1500, speed=20, pairs=100, seed=33, start=START)
             job = site.start().await_active()
             minutes = "SELECT COUNT(DISTINCT candle_time) FROM trade_kline_1m"
             wait_until("old candles", lambda: int(site.rows(minutes)[0][0]) >= 5)
