@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""`klined verify --published --redis` raises no false alarm under load, finds what is wrong there, and --repair mends it;
-also where several processes share the partitions."""
+"""`klined verify --published --redis` raises no false alarm under load, finds what is wrong there, and --repair mends
+it; also where several processes share the partitions."""
 
 import json
 import struct

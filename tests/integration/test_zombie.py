@@ -116,7 +116,8 @@ class Zombie(unittest.TestCase):
         gate.open()  # The server's greeting is there when the process goes on; nothing has told it of its loss yet.
         job.send(signal.SIGCONT)
         job.await_log("MySQL refused a commit", 30)
-        refusals = re.findall(r"MySQL refused a commit, nothing of it is written: rows=(\d+) (lane \d+ of .*)", job.log())
+        refusals = re.findall(r"MySQL refused a commit, nothing of it is written: rows=(\d+) (lane \d+ .*)",
+                              job.log())
         self.assertEqual(everything(site), before, "the process that woke up changed something")
         for rows, said in refusals:
             say(f"refused: rows={rows} {said}")
@@ -158,8 +159,8 @@ class Zombie(unittest.TestCase):
             wait_until("commits of both", lambda: all(site.stored_offsets()[p] > before[p] for p in before))
             self.stop_inside_a_commit(site, gate, job)
             before = site.stored_offsets()
-            wait_until("the second to go on with all", lambda: all(site.stored_offsets()[p] > before[p] for p in before),
-                       60)
+            wait_until("the second to go on with all", lambda: all(
+                site.stored_offsets()[p] > before[p] for p in before), 60)
             self.expect_refusal(site, gate, job, other, feed)
             # It takes part again, and what comes then is right.
             job.await_active(60, activations=3)
