@@ -21,8 +21,8 @@ SHARED = {"input": {"partitioned_by": "pair"},
 
 
 class Gate:
-    """Passes TCP connections on to a site's MySQL. close(): all break, and new ones are taken, but reach the server only
-    after open()."""
+    """Passes TCP connections on to a site's MySQL. close(): all break, and new ones are taken, but reach the server
+    only after open()."""
 
     def __init__(self, site):
         self._target = (site.stack.mysql_host, site.stack.mysql_port)
