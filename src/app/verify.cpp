@@ -11,6 +11,7 @@
 
 #include "klined/app/candle_table.hpp"
 #include "klined/app/commands.hpp"
+#include "klined/app/verify_outputs.hpp"
 #include "klined/source/kafka_source.hpp"
 #include "klined/store/claim_transaction.hpp"
 #include "klined/store/table_check.hpp"
@@ -30,6 +31,7 @@ constexpr Milliseconds kProgress{200};
 constexpr std::size_t kPollMessages = 2000;
 constexpr std::size_t kPollBytes = std::size_t{4} << 20U;
 constexpr int kHoldAttempts = 5;
+constexpr Milliseconds kClaimWait{8'000};
 
 struct VerifyArguments {
   std::string config;
@@ -38,6 +40,8 @@ struct VerifyArguments {
   std::size_t limit = 100;
   bool repair = false;
   bool json = false;
+  bool published = false;
+  bool redis = false;
 };
 
 // What is asked for, as values.
@@ -69,51 +73,6 @@ Result<Scope> scope_of(const Config& config, const VerifyArguments& arguments) {
   return scope;
 }
 
-// A row that is not what it should be.
-struct Finding {
-  CandleKey key;
-  std::vector<CellDifference> cells;  // empty where the row is missing, or should not be there
-  bool is_missing = false;
-  bool is_uncertain = false;  // trades of the bucket may have been trimmed from the log
-};
-
-std::string escaped(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    out += c;
-  }
-  return out;
-}
-
-std::string json_of(const Finding& finding) {
-  std::string cells;
-  for (const CellDifference& cell : finding.cells) {
-    cells += fmt::format(R"({}{{"column":"{}","stored":"{}","expected":"{}"}})", cells.empty() ? "" : ",", cell.column,
-                         escaped(cell.stored), escaped(cell.expected));
-  }
-  const char* const row = !finding.cells.empty() ? "differs" : finding.is_missing ? "missing" : "surplus";
-  return fmt::format(
-      R"({{"interval":"{}","chain_id":{},"pair_addr":"{}","time":{},"verdict":"{}","row":"{}","cells":[{}]}})"
-      "\n",
-      name_of(finding.key.interval), finding.key.chain, escaped(finding.key.pair), finding.key.time,
-      finding.is_uncertain ? "unverifiable" : "wrong", row, cells);
-}
-
-std::string text_of(const Finding& finding) {
-  const std::string begin =
-      fmt::format("{} {} {} {} {}: ", finding.is_uncertain ? "unverifiable" : "wrong", table_of(finding.key.interval),
-                  finding.key.chain, finding.key.pair,
-                  finding.key.time < 0 ? std::to_string(finding.key.time) : print_utc(finding.key.time));
-  if (finding.is_missing) return begin + "the row is missing\n";
-  if (finding.cells.empty()) return begin + "there should be no such row\n";
-  std::string out;
-  for (const CellDifference& cell : finding.cells) {
-    out += begin + fmt::format("{} is {}, should be {}\n", cell.column, cell.stored, cell.expected);
-  }
-  return out;
-}
-
 // One look at the pairs of one share.
 class Pass {
  public:
@@ -141,6 +100,7 @@ class Pass {
 
   const std::vector<Finding>& findings() const { return findings_; }
   std::int64_t rows() const { return rows_; }
+  const std::string& outputs() const { return outputs_; }
   std::int64_t trades() const { return again_.trades(); }
   std::optional<UnixSeconds> uncertain() const { return uncertain_; }
 
@@ -148,6 +108,7 @@ class Pass {
   using Limits = std::map<TopicPartition, std::vector<std::int64_t>>;
 
   static Limits limits_of(const std::vector<LaneOffset>& offsets);
+  std::uint32_t rank_of(const std::string& topic) const;
   LogId log_of(const TopicPartition& partition) const;
   Status check_settings() const;
   Status begin(const Limits& limits);
@@ -157,6 +118,12 @@ class Pass {
   Status take_in(const MessageBatch& batch);
   void progress(bool end);
   Status compare();
+  Status compare_outputs();
+  Result<OutputCheck::Progress> advance();
+  Result<std::size_t> repair_rows(std::uint64_t& owner);
+  Status mend_outputs(std::uint64_t owner);
+  void await_claims(std::uint64_t owner) const;
+  bool is_closed(const CandleKey& key) const;
   bool is_uncertain(UnixSeconds time) const { return uncertain_ && time <= *uncertain_; }
   bool wants(const CandleKey& key) const { return again_.wants(hash_of_pair(key.chain, key.pair), key.pair); }
 
@@ -173,6 +140,9 @@ class Pass {
   std::optional<UnixSeconds> uncertain_;
   std::vector<Finding> findings_;
   std::int64_t rows_ = 0;
+  std::map<TopicPartition, std::int64_t> ends_;  // of the input, when the outputs were looked at first
+  std::string outputs_;                          // what was compared
+  UnixSeconds closed_until_ = -1;
   std::int64_t read_ = 0, to_read_ = 0;
   SystemClock clock_;
   Instant shown_{};
@@ -184,9 +154,12 @@ Pass::Limits Pass::limits_of(const std::vector<LaneOffset>& offsets) {
   return limits;
 }
 
+std::uint32_t Pass::rank_of(const std::string& topic) const {
+  return static_cast<std::uint32_t>(std::ranges::find(topics_, topic) - topics_.begin());
+}
+
 LogId Pass::log_of(const TopicPartition& partition) const {
-  const auto rank = std::ranges::find(topics_, partition.topic) - topics_.begin();
-  return {static_cast<std::uint32_t>(rank), static_cast<std::uint32_t>(partition.partition)};
+  return {rank_of(partition.topic), static_cast<std::uint32_t>(partition.partition)};
 }
 
 Status Pass::check_settings() const {
@@ -213,7 +186,9 @@ Status Pass::run() {
   if (Status opened = snapshot_.open(config_.group); !opened) return opened;
   if (Status done = go_on(limits_of(snapshot_.offsets())); !done) return done;
   progress(true);
-  return compare();
+  if (Status done = compare(); !done) return done;
+  if (!arguments_.published && !arguments_.redis) return {};
+  return compare_outputs();
 }
 
 // Where the candles' trades of the partition begin.
@@ -266,7 +241,9 @@ Status Pass::go_on(const Limits& limits) {
 Status Pass::read() {
   std::vector<Assignment> open;
   for (const auto& [partition, log] : logs_) {
-    if (again_.next_offset(log) < again_.target(log)) open.push_back({partition, log, again_.next_offset(log)});
+    if (again_.next_offset(log) >= again_.target(log)) continue;
+    const std::string origin = origin_topic(partition.topic).value_or(partition.topic);
+    open.push_back({partition, log, again_.next_offset(log), origin, rank_of(origin)});
   }
   if (open.empty()) return {};
   if (Status assigned = source_.assign(open); !assigned) return assigned;
@@ -290,14 +267,9 @@ Status Pass::read() {
 
 Status Pass::take_in(const MessageBatch& batch) {
   for (const Message& message : batch.messages) {
-    if (const auto trimmed = trimmed_.find(message.log); trimmed != trimmed_.end()) {
+    // A record that stands for another one has that one's time, which says nothing of the records before it.
+    if (const auto trimmed = trimmed_.find(message.log); trimmed != trimmed_.end() && message.origin == nullptr) {
       if (trimmed->second.first_timestamp < 0) trimmed->second.first_timestamp = message.timestamp;
-    }
-    if (message.origin != nullptr) {
-      return fatal(
-          fmt::format("the record at offset {} stands for a part of another message (headers klined-origin): verify "
-                      "cannot recompute such records yet",
-                      message.offset));
     }
     // What lies beyond is read again when it is time.
     if (message.offset < again_.next_offset(message.log) || message.offset >= again_.target(message.log)) continue;
@@ -354,7 +326,116 @@ Status Pass::compare() {
   return {};
 }
 
+Status Pass::compare_outputs() {
+  OutputCheck check(config_, again_, arguments_.published, arguments_.redis, [this](const CandleKey& key) {
+    return wants(key) && key.time >= scope_.range.from && key.time < scope_.range.to &&
+           std::ranges::find(scope_.intervals, key.interval) != scope_.intervals.end();
+  });
+  const auto mark_ends = [this]() -> Status {
+    for (const auto& [partition, log] : logs_) {
+      const Result<OffsetRange> range = source_.range_of(partition, kTimeout);
+      if (!range) return std::unexpected(range.error());
+      ends_[partition] = range->high;
+    }
+    return {};
+  };
+  if (Status done = check.run(mark_ends, [this] { return advance(); }); !done) return done;
+  for (Finding& finding : check.findings([this](UnixSeconds time) { return is_uncertain(time); })) {
+    findings_.push_back(std::move(finding));
+  }
+  outputs_ = check.summary();
+  return {};
+}
+
+// On to the tables as of now.
+Result<OutputCheck::Progress> Pass::advance() {
+  if (Status opened = snapshot_.open(config_.group); !opened) return std::unexpected(opened.error());
+  const Limits limits = limits_of(snapshot_.offsets());
+  snapshot_.close();
+  OutputCheck::Progress progress{.is_caught_up = true, .has_moved = false};
+  for (const auto& [partition, of_lanes] : limits) {
+    const auto log = logs_.find(partition);
+    if (log != logs_.end() && again_.target(log->second) < std::ranges::max(of_lanes)) progress.has_moved = true;
+    if (std::ranges::min(of_lanes) < ends_[partition]) progress.is_caught_up = false;
+  }
+  if (Status done = go_on(limits); !done) return std::unexpected(done.error());
+  return progress;
+}
+
 Result<std::size_t> Pass::repair() {
+  std::size_t elsewhere = 0;
+  std::size_t unmended = 0;
+  bool has_rows = false;
+  for (const Finding& finding : findings_) {
+    if (finding.is_uncertain) continue;
+    if (finding.where == Where::kTable) has_rows = true;
+    if (finding.where != Where::kTable) ++elsewhere;
+    const Recomputation::Entry* const entry = again_.find(finding.key);
+    // Readers keep the largest revision that they have seen.
+    if (finding.where == Where::kPublished && (entry == nullptr || finding.revision > entry->candle.revision()))
+      ++unmended;
+  }
+  if (unmended > 0) {
+    complain(
+        fmt::format("{} candles were published with a larger revision than they have: readers keep that one "
+                    "until the candle has more trades, unless they are told to forget it",
+                    unmended));
+  }
+  Result<std::size_t> repaired = std::size_t{0};
+  std::uint64_t owner = 0;
+  if (has_rows) repaired = repair_rows(owner);
+  if (!repaired) return repaired;
+  if (Status done = mend_outputs(owner); !done) return std::unexpected(done.error());
+  return *repaired + elsewhere - unmended;
+}
+
+// A job forgets what it holds in memory with its next commit, which is refused, and publishes from it until then.
+void Pass::await_claims(std::uint64_t owner) const {
+  CandleReader reader(mysql_options(config_));
+  for (const Instant until = clock_.now() + kClaimWait; clock_.now() < until;) {
+    const auto offsets = reader.offsets(config_.group);
+    const auto is_ours = [owner](const StoredLaneOffset& row) { return row.owner == owner; };
+    if (offsets && std::ranges::none_of(*offsets, is_ours)) return;
+    std::this_thread::sleep_for(Milliseconds(200));
+  }
+}
+
+bool Pass::is_closed(const CandleKey& key) const {
+  const UnixSeconds end = bucket_of(key.interval, std::max<UnixSeconds>(key.time, 0)).end;
+  return end + config_.engine.close_grace.count() / 1000 < closed_until_;
+}
+
+// What readers of Kafka and Redis have of the candles that were found wrong, wherever that was.
+Status Pass::mend_outputs(std::uint64_t owner) {
+  if (owner != 0) await_claims(owner);
+  std::map<CandleKey, std::int64_t> wrong;  // the largest revision that was seen
+  for (const Finding& finding : findings_) {
+    if (finding.is_uncertain) continue;
+    std::int64_t& largest = wrong[finding.key];
+    largest = std::max(largest, finding.revision);
+  }
+  std::vector<proto::Kline> klines;
+  std::optional<CachedReader> redis;
+  if (config_.redis) redis.emplace(config_);
+  for (const auto& [key, largest] : wrong) {
+    const Recomputation::Entry* const entry = again_.find(key);
+    if (entry != nullptr) {
+      klines.push_back(expected_kline(key, entry->candle));
+      klines.back().set_closed(is_closed(key));
+    }
+    if (!redis) continue;
+    if (Status done = redis->mend(key, entry == nullptr ? nullptr : &klines.back(), largest); !done) {
+      // A cache may be away; it is filled from the tables when it is back.
+      complain(fmt::format("the cache was not mended: {}", done.error().message));
+      redis.reset();
+    }
+  }
+  return publishes(config_) ? publish_again(config_, klines) : Status{};
+}
+
+Result<std::size_t> Pass::repair_rows(std::uint64_t& owner) {
+  // What came while the tables were compared is read before the job has to wait.
+  if (const auto advanced = advance(); !advanced) return std::unexpected(advanced.error());
   RepairTransaction transaction(mysql_options(config_));
   Result<std::vector<LaneOffset>> held = retry("");
   for (int attempt = 0; attempt < kHoldAttempts; ++attempt) {
@@ -363,12 +444,14 @@ Result<std::size_t> Pass::repair() {
     std::this_thread::sleep_for(Milliseconds(200));
   }
   if (!held) return std::unexpected(held.error());
+  closed_until_ = held->empty() ? -1 : std::ranges::min(*held, {}, &LaneOffset::closed_until).closed_until;
   // The offsets stand still from here on: the rows are made for exactly them.
+  const Instant begin = clock_.now();
   if (Status done = go_on(limits_of(*held)); !done) return std::unexpected(done.error());
   std::vector<CandleRow> rows;
   std::vector<CandleKey> surplus;
   for (const Finding& finding : findings_) {
-    if (finding.is_uncertain) continue;
+    if (finding.is_uncertain || finding.where != Where::kTable) continue;
     if (const Recomputation::Entry* const entry = again_.find(finding.key)) {
       rows.push_back({finding.key, entry->candle});
     } else {
@@ -376,9 +459,11 @@ Result<std::size_t> Pass::repair() {
     }
   }
   std::random_device random;
-  const std::uint64_t owner = ((static_cast<std::uint64_t>(random()) << 31U) ^ random()) | 1U;
+  owner = ((static_cast<std::uint64_t>(random()) << 31U) ^ random()) | 1U;
   const Status done = transaction.finish(config_.group, owner, rows, surplus, snapshot_.topics());
   if (!done) return std::unexpected(done.error());
+  complain(fmt::format("repaired {} rows; the job's commits waited for {} ms", rows.size() + surplus.size(),
+                       std::chrono::duration_cast<Milliseconds>(clock_.now() - begin).count()));
   return rows.size() + surplus.size();
 }
 
@@ -386,6 +471,7 @@ struct Totals {
   std::int64_t rows = 0, trades = 0;
   std::size_t wrong = 0, uncertain = 0, repaired = 0, shown = 0;
   std::optional<UnixSeconds> uncertain_until;
+  std::string outputs;
 };
 
 bool show(const Pass& pass, const VerifyArguments& arguments, Totals& totals) {
@@ -397,6 +483,7 @@ bool show(const Pass& pass, const VerifyArguments& arguments, Totals& totals) {
   totals.rows += pass.rows();
   totals.trades += pass.trades();
   totals.uncertain_until = pass.uncertain();
+  totals.outputs += pass.outputs();
   return print_out(out);
 }
 
@@ -410,8 +497,8 @@ void conclude(const VerifyArguments& arguments, const Totals& totals) {
                     "longer has",
                     totals.uncertain, print_utc(std::max<UnixSeconds>(0, *totals.uncertain_until))));
   }
-  complain(fmt::format("verified {} rows against {} trades: {} wrong, {} unverifiable{}", print_count(totals.rows),
-                       print_count(totals.trades), totals.wrong, totals.uncertain,
+  complain(fmt::format("verified {} rows against {} trades{}: {} wrong, {} unverifiable{}", print_count(totals.rows),
+                       print_count(totals.trades), totals.outputs, totals.wrong, totals.uncertain,
                        arguments.repair ? fmt::format(", {} repaired", totals.repaired) : std::string()));
 }
 
@@ -423,9 +510,10 @@ int could_not(const Error& error) {
 int verify(const VerifyArguments& arguments) {
   const std::optional<Config> config = load_config_or_complain(arguments.config);
   if (!config) return kUsage;
-  if (arguments.repair && is_shared(*config)) {
-    return could_not({ErrorKind::kFatal, "--repair is not made for input.partitioned_by: pair: verify without it"});
+  if (arguments.published && !publishes(*config)) {
+    return could_not({ErrorKind::kFatal, "--published: env is local, nothing is published"});
   }
+  if (arguments.redis && !config->redis) return could_not({ErrorKind::kFatal, "--redis: the config has no redis"});
   const Result<Scope> scope = scope_of(*config, arguments);
   if (!scope) return could_not(scope.error());
   const auto source = KafkaSource::open({consumer_properties(*config), config->group});
@@ -466,7 +554,15 @@ CLI::App* add_verify(CLI::App& parent, int& exit_code) {
       "\n"
       "Where the log has been trimmed since the candles' beginning, a difference in a bucket that begins up to the\n"
       "log's first record's time + max_future + dedupe_window (at most the newest stored trade + dedupe_window) is\n"
-      "unverifiable: it may come from trades that are gone. This takes record timestamps not to go back there.");
+      "unverifiable: it may come from trades that are gone. This takes record timestamps not to go back there.\n"
+      "\n"
+      "--published also reads klines-<chain>-<env> once, --redis the hashes. A running job publishes and caches "
+      "before\n"
+      "it commits: candles that are newer than their rows are looked at again until the rows have passed them, so "
+      "under\n"
+      "load this takes some seconds more. A hash that is not there is no difference. Of a Redis field that is newer "
+      "than\n"
+      "the tables at each look only the revision is checked. Without a job, what it left uncommitted is unverifiable.");
   add_config_option(*command, arguments->config);
   command->add_option("--from", arguments->from, "Only candles that begin at or after this time")->type_name("TIME");
   command->add_option("--to", arguments->to, "Only candles that begin before this time")->type_name("TIME");
@@ -478,6 +574,8 @@ CLI::App* add_verify(CLI::App& parent, int& exit_code) {
       ->capture_default_str();
   command->add_option("--limit", arguments->limit, "Show so many rows")->type_name("N")->capture_default_str();
   command->add_flag("--repair", arguments->repair, "Write what is wrong right");
+  command->add_flag("--published", arguments->published, "Compare the newest revision of every published candle too");
+  command->add_flag("--redis", arguments->redis, "Compare the cached candles too");
   command->add_flag("--json", arguments->json, "One JSON object a row");
   set_manual(
       *command,
@@ -487,8 +585,11 @@ CLI::App* add_verify(CLI::App& parent, int& exit_code) {
       "--repair holds the job's commits up for a moment, writes the rows for exactly the offsets that are then\n"
       "stored, and takes the partitions over, all in one transaction. A running job notices at its next commit,\n"
       "forgets what it has in memory, and goes on from the stored offsets by itself: nothing is lost, some is\n"
-      "published again. Unverifiable rows are left alone. Candles that were published wrong are published right\n"
-      "when their next trade comes.\n"
+      "published again. Unverifiable rows are left alone. What was wrong is published once more, and put into Redis "
+      "(the\n"
+      "user needs WATCH, MULTI and EXEC: +@transaction). A candle that was published with a larger revision than it "
+      "has\n"
+      "stays wrong for readers until it has more trades: exit status 1.\n"
       "\n"
       "Exit status: 0 equal (or unverifiable, or all repaired), 1 differences, 2 could not.");
   command->callback([arguments, &exit_code] { exit_code = verify(*arguments); });

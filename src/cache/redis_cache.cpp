@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::size_t kBatchUpdates = 1'000;  // a pipeline of a few hundred kB
 constexpr Milliseconds kPingAfter{1'000};     // silence after which the server is asked whether it is there
+constexpr Milliseconds kHung{4'000};          // shorter than it takes anybody to take over
 constexpr Milliseconds kBackoffFirst{100};
 constexpr Milliseconds kBackoffMax{2'000};
 constexpr Milliseconds kBackoffForgets{10'000};  // of health: shorter spells are one fault
@@ -49,6 +50,7 @@ RedisCache::RedisCache(RedisOptions options, RowSource* source, const Clock& clo
       writer_(options_.keep, options_.ttl, options_.trim_after, options_.known_bytes_max),
       backoff_(kBackoffFirst, kBackoffMax),
       last_answer_(clock.now()),
+      last_turn_(clock.now()),
       healed_at_(clock.now()),
       queue_(options_.queue_bytes_max),
       repair_busy_(source != nullptr) {
@@ -152,6 +154,10 @@ bool RedisCache::connect() {
 
 // Writes the next batch. False where nothing waits.
 bool RedisCache::write_step() {
+  // A process that hung may have been replaced meanwhile: what it knew of Redis is old, and is read again before it is
+  // written over.
+  const Instant turn = clock_.now();
+  if (turn - std::exchange(last_turn_, turn) > kHung) writer_.begin();
   std::vector<CacheUpdate> batch;
   {
     const std::lock_guard lock(mutex_);

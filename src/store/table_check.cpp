@@ -13,6 +13,7 @@ namespace klined {
 namespace {
 
 constexpr std::size_t kPage = 5000;
+constexpr std::size_t kRepairRows = 500;  // a statement
 constexpr unsigned kKeyColumns = 3;
 constexpr auto kCells = std::to_array<std::string_view>(
     {"open_at",    "close_at",     "o",          "h",         "l",       "c",      "v",      "t",       "a",
@@ -217,12 +218,15 @@ Status RepairTransaction::finish(std::string_view group, std::uint64_t owner, co
     return {};
   };
   const auto write = [&]() -> Status {
-    for (const CandleRow& row : rows) {
+    for (std::size_t begin = 0, end = 0; begin < rows.size(); begin = end) {
       sql_.clear();
-      append_upsert_head(sql_, row.key.interval);
-      append_row(sql_, row, topics);
+      append_upsert_head(sql_, rows[begin].key.interval);
+      for (; end < rows.size() && end - begin < kRepairRows && rows[end].key.interval == rows[begin].key.interval;) {
+        if (end > begin) sql_ << ',';
+        append_row(sql_, rows[end++], topics);
+      }
       append_upsert_tail(sql_);
-      if (auto done = run("repair a candle"); !done) return done;
+      if (auto done = run("repair candles"); !done) return done;
     }
     for (const CandleKey& key : surplus) {
       sql_.clear();

@@ -384,7 +384,14 @@ void Pipeline::run_commit(std::int32_t index, const std::shared_ptr<const LaneCo
         parts.runner->post([](Lane& target) { target.committed(); });
         return;
       }
-      case CommitProtocol::Next::kFailed: failed(protocol.error()); return;
+      case CommitProtocol::Next::kFailed:
+        // Said here: a session that has lost its lock or its share meanwhile does not look at it any more.
+        if (protocol.error().kind == ErrorKind::kFenced) {
+          spdlog::warn("MySQL refused a commit, nothing of it is written: rows={} {}", commit->rows.size(),
+                       protocol.error().message);
+        }
+        failed(protocol.error());
+        return;
       case CommitProtocol::Next::kAgain:
         parts_.mysql_outage.broke(protocol.error().message, kMySqlMeanwhile);
         parts_.metrics.retries("mysql").Increment();

@@ -27,8 +27,13 @@ Status Recomputation::set_limits(LogId log, std::vector<std::int64_t> limits) {
   if (!grow) return fatal("the stored offsets went back, or engine.lanes changed, while verify ran: run it again");
   partition.before = std::exchange(partition.limits, std::move(limits));
   for (const Held& held : partition.held) {
-    decoder_.decode({.log = log, .offset = held.offset, .timestamp = held.timestamp, .value = held.value}, decoded_);
-    if (Status applied = apply(partition, held.offset, held.clocks); !applied) return applied;
+    decoder_.decode({.log = log,
+                     .offset = held.offset,
+                     .timestamp = held.timestamp,
+                     .value = held.value,
+                     .origin = held.origin ? &*held.origin : nullptr},
+                    decoded_);
+    if (Status applied = apply(partition, held.offset, held.source, held.clocks); !applied) return applied;
   }
   const std::int64_t done = std::ranges::min(partition.limits);
   while (!partition.held.empty() && partition.held.front().offset < done) partition.held.pop_front();
@@ -41,16 +46,32 @@ Status Recomputation::take(const Message& message) {
   KLINED_ASSERT(message.offset >= partition.next, "a partition is read in order, each message once");
   partition.next = message.offset + 1;
   decoder_.decode(message, decoded_);
+  if (decoded_.contradicts_origin) {
+    return fatal(
+        fmt::format("the record at offset {} has not the elements that its header klined-indexes tells of: was it "
+                    "written by klined?",
+                    message.offset));
+  }
   // The clocks stand at the whole message before any of its trades is judged.
   for (const Trade& trade : decoded_.trades) raise_clock(partition.clocks, trade.chain, trade.position.block_time);
-  if (message.offset >= std::ranges::min(partition.limits)) {
-    partition.held.push_back({message.offset, message.timestamp, std::string(message.value), partition.clocks});
+  std::int32_t source = kOwnSource;
+  if (message.origin != nullptr && message.origin->clocks) {
+    source = static_cast<std::int32_t>(message.origin->log.partition());
+    ChainClocks& clocks = partition.of_origins[source];
+    for (const ChainClock& clock : *message.origin->clocks) raise_clock(clocks, clock.chain, clock.time);
+    for (const Trade& trade : decoded_.trades) raise_clock(clocks, trade.chain, trade.position.block_time);
   }
-  return apply(partition, message.offset, partition.clocks);
+  const ChainClocks& clocks = source == kOwnSource ? partition.clocks : partition.of_origins[source];
+  if (message.offset >= std::ranges::min(partition.limits)) {
+    partition.held.push_back({message.offset, message.timestamp, std::string(message.value),
+                              message.origin == nullptr ? std::nullopt : std::optional(*message.origin), source,
+                              clocks});
+  }
+  return apply(partition, message.offset, source, clocks);
 }
 
 // The trades of decoded_ whose lanes want them now.
-Status Recomputation::apply(Partition& partition, std::int64_t offset, const ChainClocks& clocks) {
+Status Recomputation::apply(Partition& partition, std::int64_t offset, std::int32_t source, const ChainClocks& clocks) {
   const auto lanes = static_cast<std::int32_t>(partition.limits.size());
   for (const Trade& trade : decoded_.trades) {
     const auto lane = static_cast<std::size_t>(lane_of_pair(trade.pair_hash, lanes));
@@ -60,7 +81,7 @@ Status Recomputation::apply(Partition& partition, std::int64_t offset, const Cha
     const UnixSeconds clock = clock_of(clocks, trade.chain).value();
     if (clock - trade.position.block_time > options_.max_lateness) continue;
     DedupeWindow& window =
-        partition.dedupe.try_emplace(std::pair(trade.chain, lane), options_.dedupe_window).first->second;
+        partition.dedupe.try_emplace(std::tuple(source, trade.chain, lane), options_.dedupe_window).first->second;
     if (window.seen(trade.identity, clock)) continue;
     if (Status added = add(trade); !added) return added;
   }
@@ -122,7 +143,7 @@ std::size_t Recomputation::bytes() const {
   std::size_t bytes = candles_.size() * (sizeof(Key) + sizeof(Entry) + kNode) + candles_.bucket_count() * sizeof(void*);
   bytes += pairs_.size() * kAPair;
   for (const auto& [log, partition] : partitions_) {
-    for (const auto& [chain, window] : partition.dedupe) bytes += window.bytes();
+    for (const auto& [whose, window] : partition.dedupe) bytes += window.bytes();
     for (const Held& held : partition.held) bytes += held.value.size() + sizeof(held);
   }
   return bytes;

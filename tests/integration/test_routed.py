@@ -95,8 +95,21 @@ class Routed(unittest.TestCase):
             self.assertGreater(site.recompute().ledger["duplicate"], 1000)
             windows = site.rows("SELECT MIN(window_offset) FROM stream_offset")
             self.assertGreater(int(windows[0][0]), 1000, "the windows have not moved on")
+            self.verify_and_repair(site)
             for job in jobs:
                 job.stop()
+
+    def verify_and_repair(self, site):
+        """`klined verify` judges routed records as the processes do."""
+        config = site.write_config("verify", **site.shared())
+        equal = site.succeed("verify", "-c", config)
+        say(equal.stderr.strip())
+        site.rows("UPDATE trade_kline_1h SET h = h * 2, v = v + 1")
+        self.assertEqual(site.command("verify", "-c", config).returncode, 1)
+        said = site.succeed("verify", "-c", config, "--repair")
+        say(said.stderr.strip())
+        site.judge()
+        self.assertEqual(site.command("verify", "-c", config).returncode, 0)
 
     def test_a_foreign_origin_is_refused(self):
         with RoutedSite() as site:

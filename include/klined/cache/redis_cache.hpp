@@ -111,6 +111,7 @@ class RedisCache {
   std::optional<RedisRepair> repair_;
   Backoff backoff_;
   Instant last_answer_;  // when Redis last answered anything
+  Instant last_turn_;    // when updates were last looked for
   Instant healed_at_;
   bool heals_by_write_ = false;  // it broke by an error answer: a connection alone proves nothing
 

@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <unordered_map>
 #include <vector>
 
@@ -36,7 +37,9 @@ class Recomputation {
   };
   struct Entry {
     Candle candle;
-    bool seen = false;  // for the caller
+    // For the callers:
+    bool seen = false;           // in the tables
+    std::uint8_t published = 0;  // see PublishedCheck
   };
 
   explicit Recomputation(Options options);
@@ -46,7 +49,7 @@ class Recomputation {
   // From now on trades count where their offset is below the limit of their lane; also those of messages that were
   // taken before. kFatal where a limit goes back, or the number of lanes changes.
   Status set_limits(LogId log, std::vector<std::int64_t> limits);
-  // The partition's next message. kFatal where a sum does not fit its column.
+  // The partition's next message. kFatal where a sum does not fit its column, or the record contradicts its headers.
   Status take(const Message& message);
 
   // The next message that take() is to have; the partition is done where it is at its target or beyond.
@@ -82,15 +85,18 @@ class Recomputation {
     std::int64_t offset;
     UnixMilliseconds timestamp;
     std::string value;
+    std::optional<Origin> origin;
+    std::int32_t source;
     ChainClocks clocks;
   };
   struct Partition {
     std::int64_t next = 0;
-    ChainClocks clocks;
-    std::vector<std::int64_t> before;  // the limits up to which held messages were taken
+    ChainClocks clocks;                              // over all records
+    std::map<std::int32_t, ChainClocks> of_origins;  // by source, over the records that have clocks of their origin
+    std::vector<std::int64_t> before;                // the limits up to which held messages were taken
     std::vector<std::int64_t> limits;
-    // By chain and lane: lanes stand apart, and each window's clock must not go back.
-    std::map<std::pair<ChainId, std::size_t>, DedupeWindow> dedupe;
+    // By source, chain and lane: lanes stand apart, and each window's clock must not go back.
+    std::map<std::tuple<std::int32_t, ChainId, std::size_t>, DedupeWindow> dedupe;
     std::deque<Held> held;
   };
   struct Pair {
@@ -99,7 +105,7 @@ class Recomputation {
   };
 
   CandleKey key_of(const Key& key) const;
-  Status apply(Partition& partition, std::int64_t offset, const ChainClocks& clocks);
+  Status apply(Partition& partition, std::int64_t offset, std::int32_t source, const ChainClocks& clocks);
   Status add(const Trade& trade);
   std::uint32_t number_of(const Trade& trade);
 

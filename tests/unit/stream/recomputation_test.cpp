@@ -56,6 +56,26 @@ TEST_F(RecomputationTest, EachLaneStopsAtItsLimit) {
   EXPECT_FALSE(again.set_limits(kLog, {5, 5, 5})) << "the lanes are other ones";
 }
 
+TEST_F(RecomputationTest, RoutedRecordsAreJudgedByTheirOrigins) {
+  Recomputation again({.rules = {}, .intervals = {Interval::k1m}, .max_lateness = 600, .range = {}, .pair = {}});
+  again.begin(kLog, 0, {100});
+  const std::string value = "[" + TradeText().with("pair_addr", "\"p\"").str() + "]";
+  const auto take = [&](std::int64_t offset, std::uint32_t partition, UnixSeconds clock) {
+    const Origin origin{LogId(1, partition), offset, std::nullopt, ChainClocks{{100000, clock}}};
+    return again.take({.log = kLog, .offset = offset, .timestamp = -1, .value = value, .origin = &origin}).has_value();
+  };
+  ASSERT_TRUE(take(0, 0, kBlockTime));
+  ASSERT_TRUE(take(1, 0, kBlockTime));
+  EXPECT_EQ(count(again, "p"), 1) << "a duplicate within its origin";
+  ASSERT_TRUE(take(2, 1, kBlockTime));
+  EXPECT_EQ(count(again, "p"), 2) << "another origin has a window of its own";
+  ASSERT_TRUE(take(3, 2, kBlockTime + 601));
+  EXPECT_EQ(count(again, "p"), 2) << "late by its origin's clock";
+  const Origin wrong{LogId(1, 3), 4, std::vector<std::uint32_t>{0, 5}, std::nullopt};
+  EXPECT_FALSE(again.take({.log = kLog, .offset = 4, .timestamp = -1, .value = value, .origin = &wrong}))
+      << "it has not the elements that it tells of";
+}
+
 TEST(UncertainUntil, IsBoundByTheFirstRecordLeftAndTheNewestTrade) {
   EXPECT_FALSE(uncertain_until({}, 5000, 600, 60).has_value());
   EXPECT_EQ(uncertain_until({{1'000'000}}, 5000, 600, 60), 1660);
