@@ -26,9 +26,9 @@ constexpr Milliseconds kShowInLog{10'000};
 // For how long the job is held up at most, should this process die in the middle.
 constexpr std::chrono::seconds kHold{60};
 constexpr Milliseconds kCatchUp{20'000};
-constexpr Milliseconds kRenameFor{15'000};
-constexpr Milliseconds kRenamePause{300};
-constexpr Milliseconds kAfterRefusal{10'000};
+constexpr Milliseconds kRenameFor{5'000};
+constexpr Milliseconds kRenamePause{500};
+constexpr Milliseconds kAfterRefusal{5'000};
 
 }  // namespace
 

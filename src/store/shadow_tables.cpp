@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <array>
 #include <random>
-#include <thread>
 
 #include "klined/store/claim_transaction.hpp"
+#include "klined/store/group_lock.hpp"
 #include "klined/store/offset_columns.hpp"
 #include "klined/store/schema.hpp"
 
@@ -22,7 +22,8 @@ constexpr std::string_view kTold = "told";
 constexpr std::string_view kMeta = "stream_meta";
 constexpr unsigned kUnknownDatabase = 1049;
 // While a RENAME waits for the tables, every new statement on them waits behind it.
-constexpr int kRenameWait = 2;  // s
+constexpr int kRenameWait = 1;  // s
+constexpr int kTurnWait = 10;   // s
 
 // All names that klined gives to tables.
 const std::vector<std::string>& our_tables() {
@@ -156,7 +157,29 @@ Status ShadowTables::check_live() {
                            database()));
 }
 
+// Held by the connection that renames, for as long as it does. A process may be gone while the server still works on its
+// statement; and while it does, the list of tables shows some of both sets.
+Status ShadowTables::take_turn(int seconds) {
+  sql_.clear();
+  sql_ << "SELECT GET_LOCK(";
+  sql_.quoted(GroupLock::name_of(database(), fmt::format("swap of {}", group_))) << ',';
+  sql_.integer(seconds) << ')';
+  Result<SqlRows> rows = live_.ask(sql_.view(), "take a turn at swapping");
+  if (!rows) return std::unexpected(rows.error());
+  if (rows->next() && rows->text(0) == "1") return {};
+  return retry(fmt::format("mysql: the tables of database {} are just being swapped", database()));
+}
+
+void ShadowTables::end_turn() {
+  sql_.clear();
+  sql_ << "SELECT RELEASE_LOCK(";
+  sql_.quoted(GroupLock::name_of(database(), fmt::format("swap of {}", group_))) << ')';
+  if (!live_.ask(sql_.view(), "end a turn at swapping")) live_.close();
+}
+
 Result<ShadowTables::Found> ShadowTables::look() {
+  if (auto turn = take_turn(kTurnWait); !turn) return std::unexpected(turn.error());
+  end_turn();
   if (auto checked = check_live(); !checked) return std::unexpected(checked.error());
   const Result<std::set<std::string>> tables = tables_of(schema());
   if (!tables) return std::unexpected(tables.error());
@@ -295,13 +318,16 @@ Status ShadowTables::swap(std::span<const Interval> intervals, UnixSeconds close
   sql_.clear();
   sql_ << fmt::format("SET SESSION lock_wait_timeout={}", kRenameWait);
   if (auto done = run(live_, "bound the wait for the tables"); !done) return done;
+  if (auto turn = take_turn(0); !turn) return turn;
   const auto renamed =
       live_.execute(rename_statement(database(), schema(), in_use, names_of(intervals)), "swap the tables");
+  if (live_.is_open()) end_turn();
   if (renamed) return {};
   if (live_.is_open()) return std::unexpected(renamed.error());
-  // The answer was lost. What the server still has under way ends with its wait.
+  // The answer was lost. The turn comes when the server is done with the statement.
   spdlog::warn("rebuild: no answer to the swap: {}; looking whether it was done", renamed.error().message);
-  std::this_thread::sleep_for(std::chrono::seconds(kRenameWait + 1));
+  if (auto turn = take_turn(kTurnWait); !turn) return turn;
+  end_turn();
   const auto mark = mark_of(database());
   if (!mark) return std::unexpected(mark.error());
   if (*mark) return {};

@@ -10,8 +10,7 @@ import unittest
 
 import pymysql
 
-from comparison import compare_tables, table_of
-from harness import Process, Site, main, say, wait_until
+from harness import Process, Site, compare_tables, main, say, table_of, wait_until
 from inputs import Trader
 from test_errors import delete_records
 

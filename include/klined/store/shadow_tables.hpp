@@ -74,7 +74,7 @@ class ShadowTables {
   Result<std::vector<LaneOffset>> hold(std::chrono::seconds time);
   Status release();
   // After the shadow set was filled up to those offsets: swaps, or says why it could not. kRetry: nothing was done,
-  // other transactions use the tables. Nobody waits for it longer than some 2 s a call.
+  // other transactions use the tables. Nobody waits for it longer than some 1 s a call.
   Status swap(std::span<const Interval> intervals, UnixSeconds closed_until);
 
   // After the swap: notes that all that changed is published.
@@ -96,6 +96,8 @@ class ShadowTables {
   Result<std::optional<std::string>> mark_of(std::string_view schema);
   Status write_mark(std::string_view schema, std::string_view value);
   Status check_live();
+  Status take_turn(int seconds);
+  void end_turn();
   Result<std::vector<LaneOffset>> hold_rows(std::chrono::seconds time);
   Status run(MySqlConnection& connection, std::string_view what);
   Status keep_interval(MySqlConnection& snapshot, Interval interval, bool is_in_use, UnixSeconds until);
