@@ -115,7 +115,7 @@ CLI::App* add_rebuild(CLI::App& parent, int& exit_code) {
       "all,\n"
       "or let readers start over.\n"
       "\n"
-      "Dead letters are not sent again. The swap waits for transactions on the tables (dumps, long SELECTs) for 2 s at "
+      "Dead letters are not sent again. The swap waits for transactions on the tables (dumps, long SELECTs) for 1 s at "
       "a\n"
       "time, since everybody else waits behind it; then lets the job go on, and tries again, for 10 minutes.\n"
       "Needs as much memory as a job (engine.memory_limit), room for a second set of tables, and the rights of\n"

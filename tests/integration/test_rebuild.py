@@ -89,7 +89,12 @@ class Rebuild(unittest.TestCase):
                 second.await_log("the job is held up from here on")
                 second.kill()
                 say(f"killed around the swap: left {len(self.schemas(site))} tables there")
-                third = self.start(site, config, "rebuild-3")
+                with site.stack.mysql(site.database) as connection, connection.cursor() as cursor:
+                    cursor.execute("START TRANSACTION")
+                    cursor.execute("SELECT 1 FROM trade_kline_1h LIMIT 1")
+                    third = self.start(site, config, "rebuild-3")
+                    found = third.await_log("not swapped this time|has swapped the tables")[0]
+                    say(f"with an open transaction on a table: {found}")
                 self.assertEqual(third.wait(), 0, third.log_end())
                 job.await_active(activations=2)
                 self.assertEqual(self.schemas(site), ())
@@ -107,6 +112,28 @@ class Rebuild(unittest.TestCase):
             return int(site.rows(f"SELECT COUNT(*) FROM `{site.database}_rebuild`.trade_kline_1m")[0][0])
         except pymysql.Error:
             return 0
+
+    def test_shared(self):
+        """Two processes that share the partitions: both go on from the new tables."""
+        shared = {"input": {"partitioned_by": "pair"}}
+        with self.site(partitions=4) as site:
+            site.init(**shared)
+            feed = site.start_feed(trades=RATE * 20, rate=RATE, speed=20, pairs=100, seed=43, start=START, key="pair")
+            jobs = [site.start(name, **shared) for name in ("first", "second")]
+            for job in jobs:
+                job.await_active()
+            with Reader(site) as reader:
+                wait_until("rows", lambda: int(site.rows("SELECT COUNT(*) FROM trade_kline_1m")[0][0]) > 150)
+                before = [job.activations() for job in jobs]
+                site.succeed("rebuild", "-c", site.write_config("plain", **shared))
+                for job, activations in zip(jobs, before):
+                    job.await_active(activations=activations + 1)
+                self.assertEqual(feed.wait(300), 0, feed.log_end())
+                site.await_drained(jobs[0])
+            self.assertEqual(reader.problems, [])
+            site.judge()
+            for job in jobs:
+                job.stop()
 
     def test_changed_settings(self):
         """Another window, an interval more and one less; killed between the swap and its end."""
