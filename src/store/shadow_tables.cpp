@@ -157,8 +157,8 @@ Status ShadowTables::check_live() {
                            database()));
 }
 
-// Held by the connection that renames, for as long as it does. A process may be gone while the server still works on its
-// statement; and while it does, the list of tables shows some of both sets.
+// Held by the connection that renames, for as long as it does. A process may be gone while the server still works on
+// its statement; and while it does, the list of tables shows some of both sets.
 Status ShadowTables::take_turn(int seconds) {
   sql_.clear();
   sql_ << "SELECT GET_LOCK(";
