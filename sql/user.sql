@@ -12,6 +12,12 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON klined.* TO 'klined'@'%';
 CREATE USER IF NOT EXISTS 'klined_init'@'%' IDENTIFIED BY '<another password>';
 GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, INDEX ON klined.* TO 'klined_init'@'%';
 
+-- `klined rebuild`: fills a second set of tables in a schema of its own, swaps them with those in use (RENAME), and drops
+-- the old ones. May be the user of `klined run`, with these granted for as long as it takes.
+CREATE USER IF NOT EXISTS 'klined_rebuild'@'%' IDENTIFIED BY '<a password more>';
+GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP ON klined.* TO 'klined_rebuild'@'%';
+GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, INDEX, ALTER, DROP ON `klined\_rebuild`.* TO 'klined_rebuild'@'%';
+
 -- `klined reset` works with the rights of klined; with DROP besides, it empties large tables at once
 -- (TRUNCATE) where it has to delete their rows otherwise.
 

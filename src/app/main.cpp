@@ -44,6 +44,7 @@ int main(int argc, char** argv) {
   app::add_config(cli, exit_code);
   app::add_offsets(cli, exit_code);
   app::add_verify(cli, exit_code);
+  app::add_rebuild(cli, exit_code);
   app::add_reset(cli, exit_code);
   try {
     return app::run_command_line(cli, exit_code, argc, argv);

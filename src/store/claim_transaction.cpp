@@ -104,6 +104,9 @@ Status ClaimTransaction::check_meta() {
         "mysql: a reset of database {} was broken off, its candles are incomplete: run `klined reset` again",
         database()));
   }
+  if (const auto until = meta.find(kHeldUntil); until != meta.end()) {
+    if (auto free = check_hold(until->second); !free) return free;
+  }
   if (meta["consumer_group"] != request_.group) {
     return fatal(
         fmt::format("mysql: the tables of database {} hold the candles of consumer group \"{}\", not of \"{}\": "
@@ -111,7 +114,10 @@ Status ClaimTransaction::check_meta() {
                     database(), meta["consumer_group"], request_.group, kReset));
   }
   if (auto done = check_no_orphans(request_.group); !done) return done;
-  if (const auto settings = meta.find("settings"); settings != meta.end()) return check_settings(settings->second);
+  if (const auto settings = meta.find("settings"); settings != meta.end()) {
+    const auto rebuilt = meta.find("rebuilt");
+    return check_settings(settings->second, rebuilt == meta.end() ? std::string() : rebuilt->second);
+  }
   sql_.clear();
   sql_ << "INSERT INTO stream_meta (name,value) VALUES ('settings',";
   sql_.quoted(request_.settings) << ')';
@@ -119,12 +125,29 @@ Status ClaimTransaction::check_meta() {
   return {};
 }
 
-Status ClaimTransaction::check_settings(const std::string& stored) {
+// A rebuild is about to swap the tables. Where it died meanwhile, its time runs out.
+Status ClaimTransaction::check_hold(const std::string& until) {
+  sql_.clear();
+  sql_ << "SELECT UNIX_TIMESTAMP()<";
+  sql_.quoted(until);
+  Result<SqlRows> rows = connection_.query(sql_.view(), "read the server's time");
+  if (!rows) return std::unexpected(rows.error());
+  if (rows->next() && rows->text(0) == "0") return {};
+  return retry(fmt::format("mysql: a rebuild is swapping the tables of database {}", database()));
+}
+
+Status ClaimTransaction::check_settings(const std::string& stored, const std::string& rebuilt) {
   const std::optional<SettingDifference> difference = find_difference(stored, request_.settings);
   if (!difference) return {};
+  if (!rebuilt.empty()) {
+    return fatal(
+        fmt::format("mysql: the tables of database {} were rebuilt at {} with {} = {}, and {} is {} in this config: "
+                    "start klined with the config of the rebuild, or run `klined rebuild` with this one",
+                    database(), rebuilt, difference->name, difference->stored, difference->name, difference->wanted));
+  }
   return fatal(
       fmt::format("mysql: the candles of database {} were computed with {} = {}, and {} is {} now: set it back, or "
-                  "use another database, or {}",
+                  "run `klined rebuild` with this config, or use another database, or {}",
                   database(), difference->name, difference->stored, difference->name, difference->wanted, kReset));
 }
 

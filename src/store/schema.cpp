@@ -181,8 +181,16 @@ std::vector<std::string> missing_tables(std::span<const TableDefinition> wanted,
 }
 
 Status check(MySqlConnection& connection, std::span<const TableDefinition> wanted) {
-  const Result<StoredTables> stored = read_tables(connection);
+  Result<StoredTables> stored = read_tables(connection);
   if (!stored) return std::unexpected(stored.error());
+  // The list does not wait for a rebuild's RENAME, and shows some of both sets until it is done. A look into the table
+  // waits.
+  if (const std::vector<std::string> missing = missing_tables(wanted, *stored); !missing.empty()) {
+    if (connection.ask(fmt::format("SELECT 1 FROM {} LIMIT 0", missing.front()), "look into a table")) {
+      stored = read_tables(connection);
+      if (!stored) return std::unexpected(stored.error());
+    }
+  }
   const std::string& database = connection.options().database;
   if (const std::vector<std::string> missing = missing_tables(wanted, *stored); !missing.empty()) {
     return fatal(fmt::format("mysql: database {} lacks {} (or user {} has no rights there): run `klined init`",

@@ -22,6 +22,7 @@ constexpr std::size_t kPollMessages = 2000;
 constexpr std::size_t kPollBytes = std::size_t{4} << 20U;
 constexpr Milliseconds kKafkaTimeout{10'000};
 constexpr Milliseconds kWatchInterval{1000};
+constexpr Milliseconds kReadingInterval{100};
 constexpr Milliseconds kPartitionCheck{30'000};
 constexpr Milliseconds kReportInterval{60'000};
 constexpr Milliseconds kLockPing{2000};
@@ -66,6 +67,7 @@ struct Job::Session {
   UnixMilliseconds last_record_ms = 0;
   Instant drained_at{};
   Instant watched_at{};
+  Instant noted_at{};
   Instant partitions_checked_at{};
   Instant reported_at{};
   Ledger reported;
@@ -81,8 +83,8 @@ struct Job::Session {
   }
 };
 
-Job::Job(const Config& config, const Clock& clock, Metrics& metrics)
-    : config_(config), clock_(clock), metrics_(metrics), mysql_outage_("MySQL", clock) {}
+Job::Job(const Config& config, const Clock& clock, Metrics& metrics, Purpose purpose)
+    : config_(config), clock_(clock), metrics_(metrics), purpose_(purpose), mysql_outage_("MySQL", clock) {}
 
 Job::~Job() = default;
 
@@ -111,7 +113,7 @@ Status Job::run() {
   if (Status status = persist("the check of schema and topics", [this] { return check_surroundings(); }); !status) {
     return stopping_ ? Status{} : status;
   }
-  if (is_shared(config_)) {
+  if (is_shared(config_) && purpose_ == Purpose::kServe) {
     if (Status status = join_group(); !status) return status;
   }
   Status status = work();
@@ -121,7 +123,7 @@ Status Job::run() {
 
 Status Job::work() {
   while (!stopping_) {
-    const Result<bool> mine = is_shared(config_) ? wait_for_share() : wait_for_lock();
+    const Result<bool> mine = membership_ ? wait_for_share() : wait_for_lock();
     if (!mine) return std::unexpected(mine.error());
     if (!*mine) break;  // stopped while standing by
     Result<SessionEnd> end = run_session();
@@ -262,6 +264,11 @@ Result<Job::SessionEnd> Job::run_session() {
     session.partitions = std::move(*partitions);
   }
 
+  if (ends_) {
+    const std::vector<std::int64_t> nothing(static_cast<std::size_t>(config_.engine.lanes), 0);
+    for (const TopicPartition& partition : session.partitions) ends_->try_emplace(partition, nothing);
+  }
+
   const auto terms = std::make_shared<StoreClaim>();
   const auto new_store = [this, terms] { return std::make_unique<MySqlCandleStore>(mysql_options(config_), terms); };
   auto claimed =
@@ -291,7 +298,9 @@ Result<Job::SessionEnd> Job::run_session() {
                                                               .mysql_outage = mysql_outage_,
                                                               .open_store = new_store,
                                                               .open_reader = new_reader,
-                                                              .cache = session.cache.get()},
+                                                              .cache = session.cache.get(),
+                                                              .writes_letters = purpose_ == Purpose::kServe,
+                                                              .ends = ends_.value_or(Ends())},
                                                 session.claim);
   auto publisher = KafkaPublisher::open({producer_properties(config_)}, [&session](DeliveryReport&& report) {
     session.pipeline->reported(std::move(report));
@@ -337,6 +346,8 @@ Result<Job::SessionEnd> Job::stream(Session& session) {
     Result<MessageBatch> batch = session.source->poll(kPollTimeout, kPollMessages, kPollBytes);
     if (!batch) return std::unexpected(batch.error());
     take_in(session, std::move(*batch));
+    if (at_ends(session)) break;
+    if (purpose_ == Purpose::kShadow && clock_.now() - session.noted_at >= kReadingInterval) note_reading(session);
   }
   if (Status status = end_session(session); !status) return std::unexpected(status.error());
   return SessionEnd::kStopped;
@@ -372,7 +383,7 @@ void Job::take_in(Session& session, MessageBatch batch) {
       session.next_offsets[message.log] = message.offset + 1;
       session.last_record_ms = std::max(session.last_record_ms, message.timestamp);
     }
-    session.pipeline->ingest(std::move(batch));
+    ingest(session, std::move(batch));
   }
   bool at_end = session.paused.empty();
   for (const Assignment& a : session.assignments) {
@@ -389,6 +400,32 @@ void Job::take_in(Session& session, MessageBatch batch) {
   }
   const bool is_behind = session.last_record_ms > 0 && clock_.wall_ms() - session.last_record_ms > kBehind;
   session.pipeline->set_catching_up(is_behind && now - session.drained_at > kRecentlyDrained);
+}
+
+// Divides the batch where lanes end.
+void Job::ingest(Session& session, MessageBatch batch) {
+  if (!ends_) return session.pipeline->ingest(std::move(batch));
+  std::map<LogId, const std::vector<std::int64_t>*> ends;
+  for (const Assignment& a : session.assignments) ends[a.log] = &ends_->at(a.partition);
+  std::map<LogId, std::int64_t> first;  // in `some`
+  MessageBatch some{.messages = {}, .bytes = 0, .buffers = batch.buffers};
+  for (const Message& message : batch.messages) {
+    const auto begun = first.try_emplace(message.log, message.offset).first;
+    if (std::ranges::any_of(*ends.at(message.log),
+                            [&](std::int64_t end) { return begun->second < end && end <= message.offset; })) {
+      session.pipeline->ingest(std::exchange(some, MessageBatch{.messages = {}, .bytes = 0, .buffers = batch.buffers}));
+      first = {{message.log, message.offset}};
+    }
+    some.messages.push_back(message);
+    some.bytes += message.value.size();
+  }
+  if (!some.messages.empty()) session.pipeline->ingest(std::move(some));
+}
+
+bool Job::at_ends(const Session& session) const {
+  return ends_ && std::ranges::all_of(session.assignments, [&](const Assignment& a) {
+           return session.next_offsets.at(a.log) >= std::ranges::max(ends_->at(a.partition));
+         });
 }
 
 // Keeps partitions close in block time while there is much to read, so that few candles are in work at once.
@@ -433,7 +470,24 @@ void Job::watch(Session& session) {
   if (now - session.reported_at >= kReportInterval) report(session, false);
 }
 
+void Job::note_reading(Session& session) {
+  session.noted_at = clock_.now();
+  const std::lock_guard lock(reading_mutex_);
+  reading_.clear();
+  for (const Assignment& a : session.assignments) {
+    const std::int64_t next = session.next_offsets[a.log];
+    const std::int64_t end = session.source->at_end(a.log) ? next : session.source->high_watermark(a.log);
+    reading_[a.partition] = {next, end < 0 ? end : std::max(end, next)};
+  }
+}
+
+std::map<TopicPartition, Job::Reading> Job::reading() const {
+  const std::lock_guard lock(reading_mutex_);
+  return reading_;
+}
+
 void Job::commit_for_tools(Session& session) {
+  if (purpose_ == Purpose::kShadow) return;
   const auto offsets = session.pipeline->committed_offsets();
   if (membership_) {
     membership_->commit_for_tools(offsets);

@@ -55,6 +55,9 @@ Lane::Lane(LaneOptions options, const std::vector<LaneOffset>& offsets, LaneHost
                                        row.next_offset,
                                        {row.next_offset, row.window_offset, row.window_clocks, row.source_windows},
                                        {}});
+    if (const auto end = options_.ends.find({row.topic, row.partition}); end != options_.ends.end()) {
+      partitions_.at(log).end = end->second;
+    }
     max_block_time_ = std::max(max_block_time_, row.max_block_time);
     if (row.max_block_time >= 0) closed_by_all = std::min(closed_by_all.value_or(row.closed_until), row.closed_until);
   }
@@ -115,6 +118,7 @@ void Lane::apply(const std::shared_ptr<const DecodedBatch>& batch) {
   for (const auto& [log, place] : batch->places) {
     Partition& partition = partitions_.at(log);
     if (place.next_offset <= partition.place.next_offset) continue;  // still reading what is stored
+    if (place.next_offset > partition.end) continue;
     partition.place = place;
     moved_ = true;
   }
@@ -125,6 +129,7 @@ void Lane::apply(const std::shared_ptr<const DecodedBatch>& batch) {
 void Lane::apply_part(const std::shared_ptr<const DecodedBatch>& batch, const DecodedBatch::Part& part) {
   const Message& message = part.message;
   Partition& partition = partitions_.at(message.log);
+  if (message.offset >= partition.end) return;
   const bool is_stored = message.offset < partition.stored_offset;
   if (!is_stored && lane_of_offset(message.offset, options_.lanes) == options_.lane) {
     const DecodedMessage& decoded = part.decoded;
@@ -134,7 +139,7 @@ void Lane::apply_part(const std::shared_ptr<const DecodedBatch>& batch, const De
     for (const BadTrade& bad : decoded.bad) ++counters_.ledger[bad.outcome];
     counters_.ledger[Outcome::kInvalid] += decoded.unlisted_invalid;
     counters_.ledger[Outcome::kFuture] += decoded.unlisted_future;
-    letters_.add_bad(batch, part);
+    if (options_.writes_letters) letters_.add_bad(batch, part);
   }
   KLINED_ASSERT(is_stored || !part.before_window, "a window begins with what is stored");
   if (part.before_window) return;
@@ -155,7 +160,7 @@ void Lane::apply_part(const std::shared_ptr<const DecodedBatch>& batch, const De
       max_block_time_ = std::max(max_block_time_, trade.position.block_time);
       if (oldest_unstored_ == 0 || trade.create_time < oldest_unstored_) oldest_unstored_ = trade.create_time;
       if (!check(book_.add(trade, message.log))) return;
-    } else if (outcome == Outcome::kLate) {
+    } else if (outcome == Outcome::kLate && options_.writes_letters) {
       letters_.add_late(batch, part, index, behind);
     }
   }

@@ -91,10 +91,14 @@ void Pipeline::start(Publisher& publisher) {
     for (const LaneOffset& row : offsets) parts->committed[{row.topic, row.partition}] = row.next_offset;
     parts->store = parts_.open_store();
     parts->writer = std::make_unique<WorkerThread>(fmt::format("lane-{}", index));
-    parts->runner = std::make_unique<LaneRunner>(
-        [this](std::function<void()> turn) { arena_.enqueue(std::move(turn)); },
-        std::make_unique<Lane>(lane_options(parts_.config, claim_, index, parts_.cache != nullptr), offsets, *this,
-                               &publisher));
+    LaneOptions options = lane_options(parts_.config, claim_, index, parts_.cache != nullptr);
+    options.writes_letters = parts_.writes_letters;
+    for (const auto& [partition, of_lanes] : parts_.ends) {
+      options.ends[{partition.topic, partition.partition}] = of_lanes.at(static_cast<std::size_t>(index));
+    }
+    parts->runner =
+        std::make_unique<LaneRunner>([this](std::function<void()> turn) { arena_.enqueue(std::move(turn)); },
+                                     std::make_unique<Lane>(std::move(options), offsets, *this, &publisher));
     lanes_.push_back(std::move(parts));
   }
   {

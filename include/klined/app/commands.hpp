@@ -28,6 +28,7 @@ CLI::App* add_top(CLI::App& parent, int& exit_code);
 CLI::App* add_config(CLI::App& parent, int& exit_code);
 CLI::App* add_offsets(CLI::App& parent, int& exit_code);
 CLI::App* add_verify(CLI::App& parent, int& exit_code);
+CLI::App* add_rebuild(CLI::App& parent, int& exit_code);
 CLI::App* add_reset(CLI::App& parent, int& exit_code);
 
 // ---- What the subcommands share -------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -15,6 +16,9 @@
 #include "klined/store/topic_numbers.hpp"
 
 namespace klined {
+
+// The name in stream_meta of the time, in unix seconds of the server, until which claims are held back.
+inline constexpr std::string_view kHeldUntil = "held_until";
 
 // See CandleStore::claim(). Claims at the same moment come one after the other, by a lock on stream_meta.
 //
@@ -35,7 +39,8 @@ class ClaimTransaction {
 
   Status take();
   Status check_meta();
-  Status check_settings(const std::string& stored);
+  Status check_hold(const std::string& until);
+  Status check_settings(const std::string& stored, const std::string& rebuilt);
   Status check_no_orphans(const std::string& group);
   Status register_topics();
   Status register_topic(const std::string& topic, std::vector<std::pair<std::int32_t, std::string>>& known);

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <atomic>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 
@@ -25,13 +27,30 @@ namespace klined {
 // claimed last owns the offsets' rows, and an earlier owner's next commit is refused by the database.
 class Job {
  public:
-  Job(const Config& config, const Clock& clock, Metrics& metrics);
+  // kServe is `klined run`. kShadow fills the tables of `klined rebuild` from all partitions, beside the job that
+  // serves: it sends no dead letters, joins no consumer group, and tells lag tools nothing. (That it publishes no
+  // candles and caches none is its config's to say.)
+  enum class Purpose { kServe, kShadow };
+
+  Job(const Config& config, const Clock& clock, Metrics& metrics, Purpose purpose = Purpose::kServe);
   ~Job();
 
   // Runs until stop() or a fatal error. An error is the reason why it ended; kFatal: somebody must mend something.
   Status run();
   // From a signal's thread: stop reading, drain, flush, commit, and return from run().
   void stop() { stopping_.store(true); }
+
+  // Of kShadow, before run(): each lane of a partition ends exactly there, and run() when all have. Partitions that are
+  // not in it are not read.
+  using Ends = std::map<TopicPartition, std::vector<std::int64_t>>;  // by lane
+  void end_at(Ends ends) { ends_ = std::move(ends); }
+
+  // Of kShadow, by partition: what is read, and where the log ended then; a moment old. From any thread.
+  struct Reading {
+    std::int64_t next_offset = 0;
+    std::int64_t end = -1;  // -1: not known yet
+  };
+  std::map<TopicPartition, Reading> reading() const;
 
  private:
   enum class SessionEnd {
@@ -70,17 +89,24 @@ class Job {
   void commit_for_tools(Session& session);
   void count(Session& session);
   void report(Session& session, bool at_start);
+  void note_reading(Session& session);
+  void ingest(Session& session, MessageBatch batch);
+  bool at_ends(const Session& session) const;
   template <typename Call>
   auto persist(const char* what, Call call) -> decltype(call());
 
   const Config& config_;
   const Clock& clock_;
   Metrics& metrics_;
+  Purpose purpose_;
   Outage mysql_outage_;
   std::unique_ptr<GroupLock> lock_;
   std::unique_ptr<GroupMembership> membership_;  // where partitions are shared
   std::vector<TopicPartition> share_;            // what is taken of it
   std::atomic<bool> stopping_{false};
+  std::optional<Ends> ends_;
+  mutable std::mutex reading_mutex_;
+  std::map<TopicPartition, Reading> reading_;
 };
 
 }  // namespace klined

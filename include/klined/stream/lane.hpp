@@ -37,6 +37,10 @@ struct LaneOptions {
   std::string env = "prod";
   std::string dead_letter_suffix = "-dlq";
   bool caches = false;  // hand candles to LaneHost::cache()
+  bool writes_letters = true;
+  // By topic and partition: messages from this offset on are left alone. No batch has messages of a partition from both
+  // sides of its end.
+  std::map<std::pair<std::string, std::int32_t>, std::int64_t> ends;
   Milliseconds publish_interval{100};
   // One for when the lane is up to date, one for while it catches up.
   struct Flush {
@@ -149,6 +153,7 @@ class Lane {
     std::int64_t expected = 0;       // next_offset of the last commit
     PartitionPlace place;
     std::map<std::pair<std::int32_t, ChainId>, DedupeWindow> dedupe;  // by source and chain
+    std::int64_t end = std::numeric_limits<std::int64_t>::max();      // of LaneOptions
   };
 
   bool takes_trades() const;

@@ -42,6 +42,9 @@ struct PipelineParts {
   std::function<std::unique_ptr<CandleStore>()> open_store;
   std::function<std::unique_ptr<CandleReader>()> open_reader;
   RedisCache* cache = nullptr;  // none: nothing is cached
+  bool writes_letters = true;
+  // By partition, where each lane ends (see LaneOptions::ends); a partition that is not in it has no end.
+  std::map<TopicPartition, std::vector<std::int64_t>> ends{};
 };
 
 // Threads: the caller's (ingest, and its share of the decoding), the TBB pool (decoding, lanes), one a lane for

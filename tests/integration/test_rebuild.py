@@ -1,0 +1,220 @@
+#!/usr/bin/env python3
+"""`klined rebuild` beside a running job under load: killed on the way and around the swap, with changed settings, and
+without a change; readers of the tables never notice."""
+
+import contextlib
+import dataclasses
+import threading
+import time
+import unittest
+
+import pymysql
+
+from harness import Process, Site, compare_tables, main, say, table_of, wait_until
+from inputs import Trader
+from test_errors import delete_records
+
+RATE = 1500
+START = "2025-06-30T23:50:00Z"
+
+
+class Reader:
+    """Looks at all tables all the time: none may be missing, and none may ever hold fewer trades than before."""
+
+    def __init__(self, site):
+        self.site = site
+        self.looks, self.problems = 0, []
+        self.stopping = threading.Event()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+
+    def run(self):
+        seen = {}
+        with self.site.stack.mysql(self.site.database) as connection, connection.cursor() as cursor:
+            while not self.stopping.is_set():
+                for table in (*map(table_of, self.site.settings.intervals), "stream_offset"):
+                    what = "SUM(next_offset)" if table == "stream_offset" else "COALESCE(SUM(`count`), 0)"
+                    try:
+                        cursor.execute(f"SELECT {what} FROM `{table}`")
+                    except pymysql.Error as error:
+                        self.problems.append(f"{table}: {error}")
+                        return
+                    (value,), = cursor.fetchall()
+                    if float(value or 0) < seen.get(table, 0):
+                        self.problems.append(f"{table}: {what} fell from {seen[table]:g} to {value}")
+                    seen[table] = float(value or 0)
+                    self.looks += 1
+                time.sleep(0.005)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopping.set()
+        self.thread.join()
+
+
+class Rebuild(unittest.TestCase):
+    def start(self, site, config, name, *more):
+        process = Process(name, site.folder, ["rebuild", "-c", config, *more])
+        site.processes.append(process)
+        return process
+
+    def schemas(self, site):
+        return site.rows("SELECT table_name FROM information_schema.tables WHERE table_schema = %s",
+                         f"{site.database}_rebuild")
+
+    @contextlib.contextmanager
+    def site(self, **options):
+        with Site(**options) as site:
+            try:
+                yield site
+            finally:
+                site.rows(f"DROP DATABASE IF EXISTS `{site.database}_rebuild`")
+
+    def test_killed_under_load(self):
+        with self.site() as site:
+            site.init()
+            config = site.write_config("plain")
+            feed = site.start_feed(trades=RATE * 45, rate=RATE, speed=20, pairs=100, seed=41, start=START)
+            job = site.start().await_active()
+            wait_until("stored candles", lambda: int(site.rows("SELECT COUNT(*) FROM trade_kline_1m")[0][0]) > 500)
+            with Reader(site) as reader:
+                first = self.start(site, config, "rebuild-1")
+                first.await_log("active: group=")
+                wait_until("rebuilt rows", lambda: self.shadow_rows(site) > 0, pause=0.02)
+                first.kill()
+                say(f"killed while replaying: {self.shadow_rows(site)} rows there")
+                second = self.start(site, config, "rebuild-2")
+                second.await_log("the job is held up from here on")
+                second.kill()
+                say(f"killed around the swap: left {len(self.schemas(site))} tables there")
+                with site.stack.mysql(site.database) as connection, connection.cursor() as cursor:
+                    cursor.execute("START TRANSACTION")
+                    cursor.execute("SELECT 1 FROM trade_kline_1h LIMIT 1")
+                    third = self.start(site, config, "rebuild-3")
+                    found = third.await_log("not swapped this time|has swapped the tables")[0]
+                    say(f"with an open transaction on a table: {found}")
+                self.assertEqual(third.wait(), 0, third.log_end())
+                job.await_active(activations=2)
+                self.assertEqual(self.schemas(site), ())
+                self.assertTrue(feed.runs(), "the feed has ended: this was no load")
+                self.assertEqual(feed.wait(300), 0, feed.log_end())
+                site.await_drained(job)
+            self.assertEqual(reader.problems, [])
+            say(f"the reader looked {reader.looks:,} times")
+            site.judge()
+            job.stop()
+            self.assertEqual(site.succeed("verify", "-c", config).returncode, 0)
+
+    def shadow_rows(self, site):
+        try:
+            return int(site.rows(f"SELECT COUNT(*) FROM `{site.database}_rebuild`.trade_kline_1m")[0][0])
+        except pymysql.Error:
+            return 0
+
+    def test_shared(self):
+        """Two processes that share the partitions: both go on from the new tables."""
+        shared = {"input": {"partitioned_by": "pair"}}
+        with self.site(partitions=4) as site:
+            site.init(**shared)
+            feed = site.start_feed(trades=RATE * 20, rate=RATE, speed=20, pairs=100, seed=43, start=START, key="pair")
+            jobs = [site.start(name, **shared) for name in ("first", "second")]
+            for job in jobs:
+                job.await_active()
+            with Reader(site) as reader:
+                wait_until("rows", lambda: int(site.rows("SELECT COUNT(*) FROM trade_kline_1m")[0][0]) > 150)
+                before = [job.activations() for job in jobs]
+                site.succeed("rebuild", "-c", site.write_config("plain", **shared))
+                for job, activations in zip(jobs, before):
+                    job.await_active(activations=activations + 1)
+                self.assertEqual(feed.wait(300), 0, feed.log_end())
+                site.await_drained(jobs[0])
+            self.assertEqual(reader.problems, [])
+            site.judge()
+            for job in jobs:
+                job.stop()
+
+    def test_changed_settings(self):
+        """Another window, an interval more and one less; killed between the swap and its end."""
+        with self.site(partitions=1, intervals=("1m", "5m", "1h")) as site:
+            site.init()
+            noon = int(time.time()) // 86_400 * 86_400 - 43_200
+            trader = Trader()
+            batches = [trader.batch(noon + 20 * i, count=3) for i in range(60)]
+            # Sent again after two minutes: duplicates in a window of ten minutes, but not in one of one minute.
+            for i in range(6, 60, 6):
+                batches.insert(i + i // 6, batches[i - 6])
+            site.send(batches)
+            job = site.start()
+            site.await_drained(job)
+            site.judge()
+            settings = dataclasses.replace(site.settings, intervals=("1m", "3m", "1h"), dedupe_window=60)
+            changes = {"intervals": list(settings.intervals), "input": {"dedupe_window": "1m"}}
+            new = site.write_config("new", **changes)
+
+            status = site.command("rebuild", "-c", site.write_config("plain"), "--dry-run")
+            self.assertEqual((status.returncode, status.stdout), (0, ""), status.stderr)
+            status = site.command("rebuild", "-c", new, "--dry-run")
+            self.assertEqual(status.returncode, 1, status.stderr)
+            self.assertIn("count is", status.stdout)
+            self.assertIn("trade_kline_3m would be new", status.stderr)
+            self.assertIn("trade_kline_5m would be taken away", status.stderr)
+            self.assertEqual(self.schemas(site), ())
+
+            killed = self.start(site, new, "rebuild-1")
+            wait_until("the swap", lambda: self.is_swapped(site), pause=0.005)
+            killed.kill()
+            say(f"killed after the swap, with {len(self.schemas(site))} old tables left")
+            done = site.command("rebuild", "-c", new)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(self.schemas(site), ())
+            # The job that ran with the old settings says what to do, once it is to write again.
+            site.send([trader.batch(noon + 2000)])
+            self.assertEqual(job.wait(60), 2)
+            self.assertIn("were rebuilt at", job.log())
+            site.settings = settings
+            job = site.start("new-job", **changes)
+            site.await_drained(job)
+            with site.stack.mysql(site.database) as connection:
+                area = compare_tables(connection, site.recompute(), settings.intervals)
+            say(area.summary())
+            self.assertEqual(area.shown, [])
+            job.stop()
+
+    def is_swapped(self, site):
+        return site.rows("SELECT 1 FROM stream_meta WHERE name = 'rebuilt'") != ()
+
+    def test_trimmed(self):
+        """What the log no longer tells of is kept, or given up, but only on request."""
+        with self.site(partitions=1) as site:
+            site.init()
+            config = site.write_config("plain")
+            now = time.time()
+            trader = Trader()
+            site.send([trader.batch(now - 7200 + 10 * i) for i in range(20)])
+            job = site.start()
+            site.send([trader.batch(now - 60 + 5 * i) for i in range(10)])
+            site.await_drained(job)
+            before = site.dump()
+            delete_records(site.stack.kafka, site.topic, 0, 5)
+            refused = site.command("rebuild", "-c", config)
+            self.assertEqual(refused.returncode, 2)
+            self.assertIn("--keep-older", refused.stderr)
+            self.assertEqual(self.schemas(site), ())
+            site.succeed("rebuild", "-c", config, "--keep-older")
+            self.assertEqual(site.dump(), before)
+            site.send([trader.batch(now + i) for i in range(5)])
+            job.await_active(activations=2)
+            site.await_drained(job)
+            whole = sum(int(row[0]) for row in site.rows("SELECT SUM(`count`) FROM trade_kline_1d"))
+            self.assertEqual(whole, 2 * 35)
+            self.assertEqual(site.command("verify", "-c", config).returncode, 0)
+            site.succeed("rebuild", "-c", config, "--drop-older")
+            whole = sum(int(row[0]) for row in site.rows("SELECT SUM(`count`) FROM trade_kline_1d"))
+            self.assertEqual(whole, 2 * 30)
+            job.stop()
+
+
+if __name__ == "__main__":
+    main()
