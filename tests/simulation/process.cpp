@@ -154,7 +154,7 @@ void Process::read() {
       ++partition.position;
     }
   }
-  if (!messages.empty()) ingest(std::move(messages), std::move(buffers));
+  if (!messages.empty()) ingest(messages, std::move(buffers));
   const Instant now = world_.clock.now();
   const bool at_end = std::ranges::all_of(partitions_, [this](const Partition& partition) {
     return partition.position == world_.topics.range(partition.log).high;
@@ -164,7 +164,7 @@ void Process::read() {
   idle_chains_.drained(now);
 }
 
-void Process::ingest(std::vector<Message> messages, std::shared_ptr<const void> buffers) {
+void Process::ingest(const std::vector<Message>& messages, std::shared_ptr<const void> buffers) {
   auto batch = std::make_shared<DecodedBatch>();
   batch->buffers = std::move(buffers);
   for (const Message& message : messages) {

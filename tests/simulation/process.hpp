@@ -101,7 +101,7 @@ class Process final : public LaneHost {
   void claim();
   void place();
   void start_lanes();
-  void ingest(std::vector<Message> messages, std::shared_ptr<const void> buffers);
+  void ingest(const std::vector<Message>& messages, std::shared_ptr<const void> buffers);
   template <typename T>
   bool passes(const Result<T>& result);
   LaneParts& lane(std::int32_t index) { return *lanes_[static_cast<std::size_t>(index)]; }
