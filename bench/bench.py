@@ -1,0 +1,299 @@
+#!/usr/bin/env python3
+"""What klined costs, beside what the same job costs at least: cases, competitors in turn, medians, one table.
+
+    ./dev bench                        all cases: about half an hour
+    ./dev bench --quick                smaller inputs, one round: under three minutes
+    ./dev bench --only replay,single   some cases
+    ./dev bench --json                 one object, a member a case
+
+CPU seconds per million trades decide on a machine that others use too; trades/s and latencies are what was seen. The input
+topics are filled once and kept. Exit status: 0, or 2 where it could not be carried out. No figure makes it fail.
+"""
+
+import argparse
+import json
+import os
+import platform
+import signal
+import statistics
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(ROOT, "tests", "integration"))
+
+from harness import SOLANA, Site, say, wait_until  # noqa: E402  First: it makes the oracle's modules known.
+from confluent_kafka import Consumer, TopicPartition  # noqa: E402
+from confluent_kafka.admin import AdminClient, NewTopic  # noqa: E402
+from topics import watermarks  # noqa: E402
+
+MILLION = 1_000_000
+START = "2026-01-01T00:00:00Z"
+CASES = ("replay", "single", "wide", "live", "pairs", "workers", "restart", "parts")
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
+        fields = stat.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def median(rounds, name):
+    values = [one[name] for one in rounds if name in one]
+    return statistics.median(values) if values else None
+
+
+def spread(rounds, name):
+    """The largest distance from the median, as a fraction of it."""
+    middle = median(rounds, name)
+    return max(abs(one[name] - middle) for one in rounds) / middle if middle else 0.0
+
+
+class Bench:
+    def __init__(self, options):
+        self.options = options
+        self.build = os.environ.get("KLINED_BUILD", os.path.join(ROOT, "build", "bench"))
+        self.kafka = os.environ["KLINED_STACK_KAFKA"]
+        self.results = {}
+
+    # -- input
+
+    def topic(self, name, *, trades, partitions=3, **feed):
+        """The name of a topic that holds these trades, filled now unless it was before."""
+        full = f"bench-{name}-{trades}"
+        admin = AdminClient({"bootstrap.servers": self.kafka})
+        if full in admin.list_topics(timeout=15).topics:
+            return full
+        filling = f"{full}-filling"
+        for topic in (filling, full):
+            if topic in admin.list_topics(timeout=15).topics:
+                admin.delete_topics([topic])[topic].result(30)
+                wait_until("the topic to be gone", lambda: topic not in admin.list_topics(timeout=15).topics)
+        admin.create_topics([NewTopic(full, partitions, 1, config={"retention.ms": "-1", "max.message.bytes": "11534336"})])[
+            full].result(30)
+        began = time.monotonic()
+        arguments = [os.path.join(self.build, "klined"), "feed", "--simulate", "--async", "--brokers", self.kafka, "--topic",
+                     full, "--trades", str(trades), "--rate", "0", "--start", START, "--spool", f"/tmp/{full}.spool"]
+        for key, value in feed.items():
+            arguments += [f"--{key.replace('_', '-')}", str(value)]
+        try:
+            subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        except subprocess.CalledProcessError as error:
+            admin.delete_topics([full])[full].result(30)
+            sys.exit(f"bench: topic {full} could not be filled: {error.stderr[-500:]}")
+        say(f"topic {full} is filled: {trades:,} trades in {time.monotonic() - began:.0f} s; it is kept")
+        return full
+
+    # -- competitors
+
+    def program(self, name, *arguments, **environment):
+        done = subprocess.run([os.path.join(self.build, name), *map(str, arguments)], stdout=subprocess.PIPE, text=True,
+                              check=True, env={**os.environ, **environment})
+        return json.loads(done.stdout)
+
+    def floor(self, topic):
+        found = self.program("klined_floor", self.kafka, topic)
+        return {"trades": found["trades"], "trades_per_s": found["trades"] / found["seconds"],
+                "cpu_s_per_million": found["cpu_s"] * MILLION / found["trades"],
+                "rss_peak_bytes": found["rss_peak_bytes"]}
+
+    def klined(self, topic, site_does=None, **changes):
+        """From the start of the process until all of the topic is committed."""
+        with Site(topic=topic) as site:
+            site.init()
+            trades = None
+            began = time.monotonic()
+            job = site.start(**changes)
+            wait_until("the whole input to be committed", lambda: job.runs() and site.is_drained(), 1800, 0.05)
+            seconds = time.monotonic() - began
+            cpu, peak = cpu_seconds(job.pid), job.peak_mib() * 1048576
+            counted = job.metrics()
+            trades = sum(value for name, value in counted.items() if name.startswith("klined_trades_total"))
+            rows = counted.get("klined_rows_written_total", 0)
+            series = counted.get("klined_candles", 0)
+            extra = site_does(site) if site_does else {}
+            job.stop()
+            return {"trades": trades, "seconds": seconds, "trades_per_s": trades / seconds,
+                    "cpu_s_per_million": cpu * MILLION / trades, "rss_peak_bytes": peak, "rows_per_s": rows / seconds,
+                    "rows": rows, "series": series, **extra}
+
+    def against_floor(self, case, topic, rounds=None, **changes):
+        floors, runs = [], []
+        for number in range(rounds or self.options.rounds):
+            order = [(floors, lambda: self.floor(topic)), (runs, lambda: self.klined(topic, **changes))]
+            for into, run in order if number % 2 == 0 else reversed(order):
+                into.append(run())
+            say(f"{case}: round {number + 1}: floor {floors[-1]['cpu_s_per_million']:.2f} CPU s, "
+                f"klined {runs[-1]['cpu_s_per_million']:.2f} CPU s a million")
+        found = {name: median(runs, name) for name in ("trades_per_s", "cpu_s_per_million", "rss_peak_bytes")}
+        found["cpu_ratio_to_floor"] = statistics.median(
+            run["cpu_s_per_million"] / floor["cpu_s_per_million"] for run, floor in zip(runs, floors))
+        found["rate_ratio_to_floor"] = statistics.median(
+            run["trades_per_s"] / floor["trades_per_s"] for run, floor in zip(runs, floors))
+        found["floor_trades_per_s"] = median(floors, "trades_per_s")
+        found["floor_cpu_s_per_million"] = median(floors, "cpu_s_per_million")
+        found["spread"] = spread(runs, "cpu_s_per_million")
+        return found
+
+    # -- cases
+
+    def replay(self):
+        trades = 500_000 if self.options.quick else 5 * MILLION
+        return self.against_floor("replay", self.topic("replay", trades=trades, pairs=200, event_rate=2500))
+
+    def single(self):
+        trades = 200_000 if self.options.quick else 2 * MILLION
+        # A slot of 400 ms with less than one trade.
+        return self.against_floor("single", self.topic("single", trades=trades, pairs=200, key="pair", event_rate=2))
+
+    def wide(self):
+        trades, pairs = (100_000, 10_000) if self.options.quick else (2 * MILLION, 200_000)
+        topic = self.topic("wide", trades=trades, pairs=pairs, zipf=0, event_rate=2500)
+        runs, bare = [], []
+        for _ in range(1 if self.options.quick else 2):
+            runs.append(self.klined(topic, lambda site: bare.append(self.upserts(site)) or {}))
+        found = {name: median(runs, name) for name in ("trades_per_s", "cpu_s_per_million", "rss_peak_bytes", "rows_per_s")}
+        found["bare_rows_per_s"] = median(bare, "rows_per_s")
+        found["rate_ratio_to_floor"] = found["rows_per_s"] / found["bare_rows_per_s"]
+        return found
+
+    def upserts(self, site):
+        stack = site.stack
+        found = self.program("klined_upserts", stack.mysql_host, stack.mysql_port, stack.mysql_user, site.database, 8,
+                             MYSQL_PWD=os.environ["KLINED_STACK_MYSQL_PASSWORD"])
+        return {"rows_per_s": found["rows"] / found["seconds"]}
+
+    def live(self):
+        seconds = 15 if self.options.quick else 60
+        half = self.results.get("replay", {}).get("trades_per_s", 100_000) / 2
+        found = {}
+        for name, rate in (("half_load", half), ("5000_a_second", 5000)):
+            with Site(partitions=3) as site:
+                site.init()
+                job = site.start().await_active()
+                stack = site.stack
+                cpu = cpu_seconds(job.pid)
+                seen = self.program("klined_live", self.kafka, site.topic, f"klines-{SOLANA}-{site.env}", rate, seconds, 200,
+                                    MYSQL_HOST=stack.mysql_host, MYSQL_TCP_PORT=str(stack.mysql_port),
+                                    MYSQL_USER=stack.mysql_user, MYSQL_DATABASE=site.database,
+                                    MYSQL_PWD=os.environ["KLINED_STACK_MYSQL_PASSWORD"])
+                cpu = cpu_seconds(job.pid) - cpu
+                job.stop()
+            for place in ("published", "stored"):
+                found |= {f"{name}_{place}_{key}": value for key, value in (seen[place] or {}).items() if key != "trades"}
+            found[f"{name}_trades_per_s"] = seen["trades"] / seconds
+            found[f"{name}_cpu_s_per_million"] = cpu * MILLION / seen["trades"]
+            say(f"live at {seen['trades'] / seconds:,.0f} trades/s: published {seen['published']}, stored {seen['stored']}")
+        return found
+
+    def pairs(self):
+        trades = 100_000 if self.options.quick else MILLION
+        found = {}
+        for pairs in (100, 1_000, 10_000) if self.options.quick else (100, 1_000, 10_000, 100_000, 1_000_000):
+            topic = self.topic(f"pairs{pairs}", trades=trades, pairs=pairs, zipf=0, event_rate=2500)
+            one = self.klined(topic, redis=None)
+            say(f"pairs {pairs:,}: {one['cpu_s_per_million']:.2f} CPU s a million, {one['rss_peak_bytes'] / 1048576:.0f} MiB")
+            found |= {f"{pairs}_{name}": one[name] for name in ("cpu_s_per_million", "rss_peak_bytes", "trades_per_s")}
+        return found
+
+    def workers(self):
+        trades = 500_000 if self.options.quick else 5 * MILLION
+        topic = self.topic("replay", trades=trades, pairs=200, event_rate=2500)
+        found = {}
+        for workers in (1, 2):
+            one = self.klined(topic, engine={"workers": workers})
+            found |= {f"{workers}_{name}": one[name] for name in ("cpu_s_per_million", "trades_per_s")}
+        return found
+
+    def restart(self):
+        """kill -9 with 200,000 candles open, and start: while trades go on."""
+        pairs = 3_000 if self.options.quick else 28_600  # times seven intervals
+        with Site(partitions=3) as site:
+            site.init()
+            now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 60))
+            site.feed(trades=3 * pairs, pairs=pairs, zipf=0, event_rate=3 * pairs // 60, start=now)
+            job = site.start()
+            site.await_drained(job, 600)
+            feed = site.start_feed(rate=2000, pairs=200, trades=0, seed=2)
+            time.sleep(5)
+            consumer = Consumer({"bootstrap.servers": self.kafka, "group.id": "bench"})
+            job.kill()
+            output = f"klines-{SOLANA}-{site.env}"
+            consumer.assign([TopicPartition(output, partition, end)
+                             for (_, partition), (_, end) in watermarks(self.kafka, [output]).items()])
+            consumer.poll(0)
+            began = time.monotonic()
+            job = site.start("again")
+            while (message := consumer.poll(0.05)) is None or message.error():
+                pass
+            first = time.monotonic() - began
+            wait_until("lag 0", lambda: sum(site.ends().values()) - sum(site.stored_offsets().values()) < 30, 300, 0.05)
+            level = time.monotonic() - began
+            feed.send(signal.SIGTERM)
+            consumer.close()
+        return {"first_candle_s": first, "lag_0_s": level, "series": pairs * 7}
+
+    def parts(self):
+        arguments = ["--benchmark_format=json"] + (["--benchmark_min_time=0.05"] if self.options.quick else [])
+        done = self.program("klined_parts", *arguments)
+        return {one["name"].replace("/", "_"): {"ns": 1e9 / one["items_per_second"],
+                                                **({"gb_per_s": one["bytes_per_second"] / 1e9} if "bytes_per_second" in one else {})}
+                for one in done["benchmarks"]}
+
+    def run(self):
+        for case in CASES:
+            if case in self.options.only:
+                self.results[case] = getattr(self, case)()
+        return self.results
+
+
+def machine():
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        model = next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), platform.machine())
+    return {"cpu": model, "cores": os.cpu_count(), "kernel": platform.release(), "load": os.getloadavg()[0]}
+
+
+def show(results):
+    print(f"\n{'case':<10} {'trades/s':>10} {'CPU s/million':>14} {'± %':>5} {'peak MiB':>9} {'CPU × floor':>12} {'rate ÷ floor':>13}")
+    for case in ("replay", "single", "wide"):
+        if case not in results:
+            continue
+        one = results[case]
+        ratio = f"{one['cpu_ratio_to_floor']:.2f}" if "cpu_ratio_to_floor" in one else "–"
+        print(f"{case:<10} {one['trades_per_s']:>10,.0f} {one['cpu_s_per_million']:>14.2f} {100 * one.get('spread', 0):>5.0f} "
+              f"{one['rss_peak_bytes'] / 1048576:>9.0f} {ratio:>12} {one['rate_ratio_to_floor']:>13.2f}")
+    for case, one in results.items():
+        if case in ("replay", "single", "wide"):
+            continue
+        print(f"\n{case}")
+        for name, value in one.items():
+            text = json.dumps(value) if isinstance(value, dict) else f"{value:,.3f}" if value < 1000 else f"{value:,.0f}"
+            print(f"  {name:<40} {text}")
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__.split("\n", maxsplit=1)[0],
+                                     epilog=__doc__.split("\n", 2)[2], formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--rounds", type=int, default=None, help="of each competitor; default: 3, quick 1")
+    parser.add_argument("--only", default=",".join(CASES), metavar="CASE,…", help=f"of {', '.join(CASES)}")
+    parser.add_argument("--json", action="store_true", help="print one object, and nothing else, on stdout")
+    options = parser.parse_args()
+    options.rounds = options.rounds or (1 if options.quick else 3)
+    options.only = options.only.split(",")
+    if unknown := set(options.only) - set(CASES):
+        parser.error(f"there is no case {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
+    if options.json:  # What say() prints goes to the terminal, not into the JSON.
+        stdout, sys.stdout = sys.stdout, sys.stderr
+    results = Bench(options).run()
+    if options.json:
+        sys.stdout = stdout
+        print(json.dumps({"machine": machine(), **results}, indent=1))
+    else:
+        show(results)
+
+
+if __name__ == "__main__":
+    main()
