@@ -31,9 +31,13 @@ int rebuild(const RebuildArguments& arguments) {
   std::atomic<bool> stopping{false};
   signals.pass_to([&stopping] { stopping = true; }, config->engine.shutdown_timeout);
   WorkerThread keeper("lock");
-  keeper.post([&lock](const std::stop_token& stop) {
+  keeper.post([&lock, &stopping](const std::stop_token& stop) {
     while (WorkerThread::sleep(stop, GroupLock::kPing)) {
-      if (!lock.ping()) (void)lock.try_acquire(Milliseconds(0));
+      if (lock.ping()) continue;
+      const Result<bool> again = lock.try_acquire(Milliseconds(0));
+      if (!again || *again) continue;
+      spdlog::error("another rebuild has begun while MySQL was away ({}): leaving it to that one", lock.holder());
+      stopping = true;
     }
   });
   Rebuild work(*config, arguments, stopping);

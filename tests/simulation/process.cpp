@@ -250,7 +250,7 @@ bool Process::is_stopped() {
 // ---- Looking at it -------------------------------------------------------------------------------------------------
 
 bool Process::is_idle() const {
-  if (!is_active() || batches_ > 0 || !publisher_.is_idle()) return false;
+  if (!is_active() || error_ || batches_ > 0 || !publisher_.is_idle()) return false;
   for (const Partition& partition : partitions_) {
     if (partition.position != world_.topics.range(partition.log).high) return false;
   }

@@ -300,8 +300,9 @@ void World::end_well() {
   while (topics_.produce()) {
   }
   follow_producers();
-  // Partitions that have joined are noticed, and all are claimed anew.
-  if (!is_ownerless() && newest().partition_count() != topics_.count()) stop_newest(kQuietSteps);
+  // Partitions that have joined are noticed, and all are claimed anew; also by who was taken for dead, and claimed
+  // last.
+  while (!failed() && !is_ownerless() && newest().partition_count() != topics_.count()) stop_newest(kQuietSteps);
   const auto is_done = [this] { return !is_ownerless() && newest().is_idle(); };
   for (int n = 0; n < kQuietSteps && !failed() && !is_done(); ++n) {
     if (is_ownerless()) start_process();
