@@ -151,6 +151,15 @@ std::string_view selected_columns(CandleColumns columns) {
   return columns == CandleColumns::kAll ? kAll : kWithoutPositions;
 }
 
+void append_after(SqlText& sql, const CandleKey& after) {
+  sql << " AND (k.chain_id>";
+  sql.integer(after.chain) << " OR (k.chain_id=";
+  sql.integer(after.chain) << " AND (k.pair_address>";
+  sql.quoted(after.pair) << " OR (k.pair_address=";
+  sql.quoted(after.pair) << " AND k.candle_time>";
+  sql.integer(after.time) << "))))";
+}
+
 CandleRow read_candle(SqlRows& rows, Interval interval, CandleColumns columns, const TopicNumbers& topics) {
   unsigned at = 0;
   const auto integer = [&rows, &at] { return rows.integer(at++); };

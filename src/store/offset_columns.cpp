@@ -89,4 +89,18 @@ std::string begin_name(std::int32_t topic_number, std::int32_t partition) {
   return fmt::format("begin:{}:{}", topic_number, partition);
 }
 
+Result<std::vector<LaneOffset>> read_offsets(MySqlConnection& connection, SqlText& sql, std::string_view group,
+                                             bool locking) {
+  sql.clear();
+  sql << "SELECT " << kOffsetColumns << " FROM stream_offset FORCE INDEX (PRIMARY) WHERE consumer_group=";
+  sql.quoted(group) << " ORDER BY topic,partition_id,lane" << (locking ? " FOR UPDATE" : "");
+  Result<SqlRows> rows = connection.query(sql.view(), "read the stored offsets");
+  if (!rows) return std::unexpected(rows.error());
+  std::vector<LaneOffset> offsets;
+  while (rows->next()) offsets.push_back(read_offset(*rows));
+  if (rows->good()) return offsets;
+  return fatal(
+      fmt::format("mysql: column {} of stream_offset holds a value that klined has not written", rows->which_bad()));
+}
+
 }  // namespace klined

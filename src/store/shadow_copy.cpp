@@ -41,16 +41,7 @@ Result<std::vector<LaneOffset>> ShadowTables::open_snapshot(MySqlConnection& con
        {"SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ", "START TRANSACTION WITH CONSISTENT SNAPSHOT"}) {
     if (auto done = connection.execute(sql, "take a snapshot"); !done) return std::unexpected(done.error());
   }
-  sql_.clear();
-  sql_ << "SELECT " << kOffsetColumns << " FROM stream_offset FORCE INDEX (PRIMARY) WHERE consumer_group=";
-  sql_.quoted(group_) << " ORDER BY topic,partition_id,lane";
-  Result<SqlRows> rows = connection.query(sql_.view(), "read the stored offsets");
-  if (!rows) return std::unexpected(rows.error());
-  std::vector<LaneOffset> offsets;
-  while (rows->next()) offsets.push_back(read_offset(*rows));
-  if (rows->good()) return offsets;
-  return fatal(
-      fmt::format("mysql: column {} of stream_offset holds a value that klined has not written", rows->which_bad()));
+  return read_offsets(connection, sql_, group_, false);
 }
 
 // The copied rows lie under the same laws as others: what the shadow set knows of its newest trade must cover them, and

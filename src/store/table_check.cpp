@@ -94,30 +94,6 @@ void append_key(SqlText& sql, const CandleKey& key) {
   sql.integer(key.time);
 }
 
-// " AND (key > after)", in a form for which both servers use the index.
-void append_after(SqlText& sql, const CandleKey& after) {
-  sql << " AND (k.chain_id>";
-  sql.integer(after.chain) << " OR (k.chain_id=";
-  sql.integer(after.chain) << " AND (k.pair_address>";
-  sql.quoted(after.pair) << " OR (k.pair_address=";
-  sql.quoted(after.pair) << " AND k.candle_time>";
-  sql.integer(after.time) << "))))";
-}
-
-Result<std::vector<LaneOffset>> read_offsets(MySqlConnection& connection, SqlText& sql, std::string_view group,
-                                             bool locking) {
-  sql.clear();
-  sql << "SELECT " << kOffsetColumns << " FROM stream_offset FORCE INDEX (PRIMARY) WHERE consumer_group=";
-  sql.quoted(group) << " ORDER BY topic,partition_id,lane" << (locking ? " FOR UPDATE" : "");
-  Result<SqlRows> rows = connection.query(sql.view(), "read the stored offsets");
-  if (!rows) return std::unexpected(rows.error());
-  std::vector<LaneOffset> offsets;
-  while (rows->next()) offsets.push_back(read_offset(*rows));
-  if (rows->good()) return offsets;
-  return fatal(
-      fmt::format("mysql: column {} of stream_offset holds a value that klined has not written", rows->which_bad()));
-}
-
 }  // namespace
 
 // ---- The tables at one moment --------------------------------------------------------------------------------------

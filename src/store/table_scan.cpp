@@ -13,16 +13,6 @@ namespace {
 
 constexpr std::size_t kPage = 5000;
 
-// " AND (key > after)", in a form for which both servers use the index.
-void append_after(SqlText& sql, const CandleKey& after) {
-  sql << " AND (k.chain_id>";
-  sql.integer(after.chain) << " OR (k.chain_id=";
-  sql.integer(after.chain) << " AND (k.pair_address>";
-  sql.quoted(after.pair) << " OR (k.pair_address=";
-  sql.quoted(after.pair) << " AND k.candle_time>";
-  sql.integer(after.time) << "))))";
-}
-
 // The names behind the key's, from "k.`chain_id`,k.`pair_address`,…".
 std::vector<std::string_view> cell_names() {
   std::vector<std::string_view> names;

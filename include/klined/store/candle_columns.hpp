@@ -30,6 +30,8 @@ void append_upsert_tail(SqlText& sql);
 enum class CandleColumns { kAll, kWithoutPositions };
 // "k.chain_id,k.pair_address,…": of a table that the statement calls k.
 std::string_view selected_columns(CandleColumns columns);
+// " AND (key > after)" of the table k, in a form for which both servers use the index.
+void append_after(SqlText& sql, const CandleKey& after);
 // The row that `rows` stands at. Columns that cannot be read spoil `rows`.
 CandleRow read_candle(SqlRows& rows, Interval interval, CandleColumns columns, const TopicNumbers& topics);
 

@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "klined/core/clocks_text.hpp"
 #include "klined/store/candle_store.hpp"
@@ -22,6 +23,9 @@ inline constexpr std::string_view kOffsetColumns =
     "topic,partition_id,lane,next_offset,window_offset,window_clocks,max_block_time,closed_until";
 inline constexpr unsigned kOffsetColumnCount = 8;
 LaneOffset read_offset(SqlRows& rows);
+// All rows of the group, by topic, partition and lane; `locking`: for update. Runs in the connection's transaction.
+Result<std::vector<LaneOffset>> read_offsets(MySqlConnection& connection, SqlText& sql, std::string_view group,
+                                             bool locking);
 // "(…)": the values of one row, in the order of "consumer_group,owner,<kOffsetColumns>".
 void append_offset(SqlText& sql, std::string_view group, std::uint64_t owner, const LaneOffset& offset);
 
