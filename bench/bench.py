@@ -1,20 +1,20 @@
 #!/usr/bin/python3
 """What klined costs, beside what the same job costs at least: cases, competitors in turn, medians, one table.
 
-    ./dev up; source .stack/env
-    cmake -S . -B build/bench -G Ninja -DKLINED_BUILD_BENCH=ON -DKLINED_BUILD_TESTS=OFF; ninja -C build/bench
-    bench/bench.py                        all cases
-    bench/bench.py --quick                smaller inputs, one round
-    bench/bench.py --only replay,single   some cases
-    bench/bench.py --json                 one object, a member a case
+    ./dev bench                        all cases
+    ./dev bench --quick                smaller inputs, fewer rounds
+    ./dev bench --only replay,single   some cases
+    ./dev bench --json                 one object, a member a case, on stdout; progress goes to stderr
+    ./dev bench --against main~5       klined of that commit too, in turn with this one
 
-Not finished: no figure of it has been checked yet, and the floor looks its keys up too slowly to be one.
+What the cases are and what came out: docs/performance.md.
 
 CPU seconds per million trades decide on a machine that others use too; trades/s and latencies are what was seen. The input
 topics are filled once and kept. Exit status: 0, or 2 where it could not be carried out. No figure makes it fail.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -60,6 +60,7 @@ class Bench:
         self.options = options
         self.build = os.environ.get("KLINED_BUILD", os.path.join(ROOT, "build", "bench"))
         self.kafka = os.environ["KLINED_STACK_KAFKA"]
+        self.reference = os.environ.get("KLINED_REFERENCE")
         self.results = {}
 
     # -- input
@@ -92,6 +93,16 @@ class Bench:
 
     # -- competitors
 
+    @contextlib.contextmanager
+    def using(self, binary):
+        """Inside its block, sites start that klined."""
+        mine = os.environ["KLINED_BIN"]
+        os.environ["KLINED_BIN"] = binary
+        try:
+            yield
+        finally:
+            os.environ["KLINED_BIN"] = mine
+
     def program(self, name, *arguments, **environment):
         done = subprocess.run([os.path.join(self.build, name), *map(str, arguments)], stdout=subprocess.PIPE, text=True,
                               check=True, env={**os.environ, **environment})
@@ -103,64 +114,83 @@ class Bench:
                 "cpu_s_per_million": found["cpu_s"] * MILLION / found["trades"],
                 "rss_peak_bytes": found["rss_peak_bytes"]}
 
-    def klined(self, topic, site_does=None, **changes):
+    def klined(self, topic, trades, site_does=None, binary=None, **changes):
         """From the start of the process until all of the topic is committed."""
-        with Site(topic=topic) as site:
+        with self.using(binary or os.environ["KLINED_BIN"]), Site(topic=topic) as site:
             site.init()
-            trades = None
-            began = time.monotonic()
-            job = site.start(**changes)
-            wait_until("the whole input to be committed", lambda: job.runs() and site.is_drained(), 1800, 0.05)
+            wanted = site.ends()
+            sql = ("SELECT partition_id, MIN(next_offset) FROM stream_offset WHERE consumer_group = %s AND topic = %s "
+                   "GROUP BY partition_id")
+            with site.stack.mysql(site.database) as connection, connection.cursor() as cursor:
+                def is_done():
+                    cursor.execute(sql, (site.group, site.topic))
+                    if not job.runs():
+                        sys.exit(f"bench: klined ended with {job.process.returncode}:\n{job.log_end()}")
+                    return {int(partition): int(offset) for partition, offset in cursor.fetchall()} == wanted
+                began = time.monotonic()
+                job = site.start(**changes)
+                wait_until("the whole input to be committed", is_done, 1800, 0.05)
             seconds = time.monotonic() - began
             cpu, peak = cpu_seconds(job.pid), job.peak_mib() * 1048576
+            time.sleep(1.2)  # the page is some moments old
             counted = job.metrics()
-            trades = sum(value for name, value in counted.items() if name.startswith("klined_trades_total"))
             rows = counted.get("klined_rows_written_total", 0)
-            series = counted.get("klined_candles", 0)
             extra = site_does(site) if site_does else {}
             job.stop()
             return {"trades": trades, "seconds": seconds, "trades_per_s": trades / seconds,
                     "cpu_s_per_million": cpu * MILLION / trades, "rss_peak_bytes": peak, "rows_per_s": rows / seconds,
-                    "rows": rows, "series": series, **extra}
+                    "rows": rows, "series": counted.get("klined_series", 0), **extra}
 
-    def against_floor(self, case, topic, rounds=None, **changes):
-        floors, runs = [], []
+    def against_floor(self, case, topic, trades, rounds=None, **changes):
+        """Floor, klined, and the reference where there is one: in turn, and in the other order every second round."""
+        runs = {"floor": [], "klined": []}
+        competitors = [("floor", lambda: self.floor(topic)), ("klined", lambda: self.klined(topic, trades, **changes))]
+        if self.reference:
+            runs["reference"] = []
+            competitors.append(("reference", lambda: self.klined(topic, trades, binary=self.reference, **changes)))
         for number in range(rounds or self.options.rounds):
-            order = [(floors, lambda: self.floor(topic)), (runs, lambda: self.klined(topic, **changes))]
-            for into, run in order if number % 2 == 0 else reversed(order):
-                into.append(run())
-            say(f"{case}: round {number + 1}: floor {floors[-1]['cpu_s_per_million']:.2f} CPU s, "
-                f"klined {runs[-1]['cpu_s_per_million']:.2f} CPU s a million")
-        found = {name: median(runs, name) for name in ("trades_per_s", "cpu_s_per_million", "rss_peak_bytes")}
-        found["cpu_ratio_to_floor"] = statistics.median(
-            run["cpu_s_per_million"] / floor["cpu_s_per_million"] for run, floor in zip(runs, floors))
-        found["rate_ratio_to_floor"] = statistics.median(
-            run["trades_per_s"] / floor["trades_per_s"] for run, floor in zip(runs, floors))
+            for name, run in competitors if number % 2 == 0 else reversed(competitors):
+                runs[name].append(run())
+            last = ", ".join(f"{name} {done[-1]['cpu_s_per_million']:.2f} CPU s a million at "
+                             f"{done[-1]['trades_per_s']:,.0f} trades/s" for name, done in runs.items())
+            say(f"{case}: round {number + 1}: {last}")
+        floors, mine = runs["floor"], runs["klined"]
+        found = {name: median(mine, name) for name in ("trades_per_s", "cpu_s_per_million", "rss_peak_bytes", "rows")}
+        for name, key in (("cpu_ratio_to_floor", "cpu_s_per_million"), ("rate_ratio_to_floor", "trades_per_s")):
+            found[name] = statistics.median(run[key] / floor[key] for run, floor in zip(mine, floors))
         found["floor_trades_per_s"] = median(floors, "trades_per_s")
         found["floor_cpu_s_per_million"] = median(floors, "cpu_s_per_million")
-        found["spread"] = spread(runs, "cpu_s_per_million")
+        found["spread"] = spread(mine, "cpu_s_per_million")
+        if self.reference:
+            found["cpu_ratio_to_reference"] = statistics.median(
+                run["cpu_s_per_million"] / other["cpu_s_per_million"] for run, other in zip(mine, runs["reference"]))
         return found
 
     # -- cases
 
     def replay(self):
         trades = 500_000 if self.options.quick else 5 * MILLION
-        return self.against_floor("replay", self.topic("replay", trades=trades, pairs=200, event_rate=2500))
+        return self.against_floor("replay", self.topic("replay", trades=trades, pairs=200, event_rate=2500), trades)
 
     def single(self):
-        trades = 200_000 if self.options.quick else 2 * MILLION
+        trades = 100_000 if self.options.quick else 2 * MILLION
         # A slot of 400 ms with less than one trade.
-        return self.against_floor("single", self.topic("single", trades=trades, pairs=200, key="pair", event_rate=2))
+        return self.against_floor("single", self.topic("single", trades=trades, pairs=200, key="pair", event_rate=2), trades)
 
     def wide(self):
         trades, pairs = (100_000, 10_000) if self.options.quick else (2 * MILLION, 200_000)
         topic = self.topic("wide", trades=trades, pairs=pairs, zipf=0, event_rate=2500)
         runs, bare = [], []
-        for _ in range(1 if self.options.quick else 2):
-            runs.append(self.klined(topic, lambda site: bare.append(self.upserts(site)) or {}))
-        found = {name: median(runs, name) for name in ("trades_per_s", "cpu_s_per_million", "rss_peak_bytes", "rows_per_s")}
+        for _ in range(min(self.options.rounds, 2)):
+            runs.append(self.klined(topic, trades, lambda site: bare.append(self.upserts(site)) or {}))
+            say(f"wide: {runs[-1]['rows_per_s']:,.0f} rows/s, {runs[-1]['cpu_s_per_million']:.2f} CPU s a million trades; "
+                f"bare upserts {bare[-1]['rows_per_s']:,.0f} rows/s")
+        found = {name: median(runs, name)
+                 for name in ("trades_per_s", "cpu_s_per_million", "rss_peak_bytes", "rows", "rows_per_s")}
         found["bare_rows_per_s"] = median(bare, "rows_per_s")
-        found["rate_ratio_to_floor"] = found["rows_per_s"] / found["bare_rows_per_s"]
+        found["rate_ratio_to_floor"] = statistics.median(
+            run["rows_per_s"] / other["rows_per_s"] for run, other in zip(runs, bare))
+        found["spread"] = spread(runs, "cpu_s_per_million")
         return found
 
     def upserts(self, site):
@@ -197,7 +227,7 @@ class Bench:
         found = {}
         for pairs in (100, 1_000, 10_000) if self.options.quick else (100, 1_000, 10_000, 100_000, 1_000_000):
             topic = self.topic(f"pairs{pairs}", trades=trades, pairs=pairs, zipf=0, event_rate=2500)
-            one = self.klined(topic, redis=None)
+            one = self.klined(topic, trades, redis=None)
             say(f"pairs {pairs:,}: {one['cpu_s_per_million']:.2f} CPU s a million, {one['rss_peak_bytes'] / 1048576:.0f} MiB")
             found |= {f"{pairs}_{name}": one[name] for name in ("cpu_s_per_million", "rss_peak_bytes", "trades_per_s")}
         return found
@@ -207,7 +237,7 @@ class Bench:
         topic = self.topic("replay", trades=trades, pairs=200, event_rate=2500)
         found = {}
         for workers in (1, 2):
-            one = self.klined(topic, engine={"workers": workers})
+            one = self.klined(topic, trades, engine={"workers": workers})
             found |= {f"{workers}_{name}": one[name] for name in ("cpu_s_per_million", "trades_per_s")}
         return found
 

@@ -12,6 +12,7 @@
 #include <array>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -40,41 +41,40 @@ struct Taken {
   std::size_t bytes = 0;
 };
 
-enum class Kind : std::uint8_t { kText, kInteger, kNumber, kFlag };
+enum class Kind : std::uint8_t { kUnknown, kText, kInteger, kNumber, kFlag, kPairInfo };
 
-struct Wanted {
-  std::string_view key;
-  Kind kind;
-};
-
-constexpr std::array<Wanted, 20> kWanted = {{
-    {"slot", Kind::kInteger},
-    {"block_num", Kind::kInteger},
-    {"transaction_index", Kind::kInteger},
-    {"log_index", Kind::kInteger},
-    {"block_time", Kind::kInteger},
-    {"chain_id_int", Kind::kInteger},
-    {"chain_id", Kind::kText},
-    {"pair_addr", Kind::kText},
-    {"tx_hash", Kind::kText},
-    {"hash_id", Kind::kText},
-    {"type", Kind::kText},
-    {"token_amount", Kind::kNumber},
-    {"base_token_amount", Kind::kNumber},
-    {"token_price_usd", Kind::kNumber},
-    {"total_usd", Kind::kNumber},
-    {"mcap", Kind::kNumber},
-    {"fdv", Kind::kNumber},
-    {"pump_point", Kind::kNumber},
-    {"clamp", Kind::kFlag},
-    {"create_time", Kind::kText},
-}};
-
-const Wanted* wanted(std::string_view key) {
-  for (const Wanted& field : kWanted) {
-    if (field.key.size() == key.size() && field.key == key) return &field;
+// The kind of the field whose key begins behind `key`'s quote. The first byte leaves few to compare with, and the
+// quote that ends each of them makes the comparison of a prefix one of the whole key.
+Kind kind_of(const char* key) {
+  const auto is = [key](std::string_view quoted) { return std::memcmp(key, quoted.data(), quoted.size()) == 0; };
+  switch (key[0]) {
+    case 's': return is("slot\"") ? Kind::kInteger : Kind::kUnknown;
+    case 'l': return is("log_index\"") ? Kind::kInteger : Kind::kUnknown;
+    case 'h': return is("hash_id\"") ? Kind::kText : Kind::kUnknown;
+    case 'm': return is("mcap\"") ? Kind::kNumber : Kind::kUnknown;
+    case 'f': return is("fdv\"") ? Kind::kNumber : Kind::kUnknown;
+    case 'b':
+      if (is("base_token_amount\"")) return Kind::kNumber;
+      return is("block_num\"") || is("block_time\"") ? Kind::kInteger : Kind::kUnknown;
+    case 'c':
+      if (is("chain_id\"") || is("create_time\"")) return Kind::kText;
+      if (is("chain_id_int\"")) return Kind::kInteger;
+      return is("clamp\"") ? Kind::kFlag : Kind::kUnknown;
+    case 'p':
+      if (is("pair_addr\"")) return Kind::kText;
+      if (is("pump_point\"")) return Kind::kNumber;
+      return is("pair_info\"") ? Kind::kPairInfo : Kind::kUnknown;
+    case 't':
+      if (is("tx_hash\"") || is("type\"")) return Kind::kText;
+      if (is("transaction_index\"")) return Kind::kInteger;
+      return is("token_amount\"") || is("token_price_usd\"") || is("total_usd\"") ? Kind::kNumber : Kind::kUnknown;
+    default: return Kind::kUnknown;
   }
-  return nullptr;
+}
+
+void take_token(ondemand::value pair_info, Taken& taken) {
+  std::string_view text;
+  if (pair_info["token_addr"].get_string().get(text) == simdjson::SUCCESS) taken.bytes += text.size();
 }
 
 void take(ondemand::value value, Kind kind, Taken& taken) {
@@ -93,24 +93,16 @@ void take(ondemand::value value, Kind kind, Taken& taken) {
     case Kind::kFlag:
       if (bool flag = false; value.get_bool().get(flag) == simdjson::SUCCESS) taken.bytes += flag ? 1 : 0;
       return;
+    case Kind::kPairInfo: return take_token(value, taken);
+    case Kind::kUnknown: return;
   }
-}
-
-void take_token(ondemand::value pair_info, Taken& taken) {
-  std::string_view text;
-  if (pair_info["token_addr"].get_string().get(text) == simdjson::SUCCESS) taken.bytes += text.size();
 }
 
 void parse(ondemand::parser& parser, simdjson::padded_string_view text, Taken& taken) {
   ondemand::document document = parser.iterate(text);
   for (auto element : document.get_array()) {
     for (auto field : element.get_object()) {
-      const std::string_view key = field.unescaped_key();
-      if (const Wanted* known = wanted(key)) {
-        take(field.value(), known->kind, taken);
-      } else if (key == "pair_info") {
-        take_token(field.value(), taken);
-      }
+      if (const Kind kind = kind_of(field.key().raw()); kind != Kind::kUnknown) take(field.value(), kind, taken);
     }
     ++taken.trades;
   }

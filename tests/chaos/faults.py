@@ -262,12 +262,19 @@ class Faults:
         return True
 
     def _kill_and_start(self, name, pause):
-        environment = {**os.environ, "KLINED_SKIP_DEPS": "1"}
-        for command in (("kill", name), ("up", name)):
-            subprocess.run([self.site.stack.script, *command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                           stderr=subprocess.DEVNULL, timeout=180, check=False, env=environment)
-            if command[0] == "kill":
-                time.sleep(pause)
+        self._dev("kill", name)
+        time.sleep(pause)
+        while self._dev("up", name) != 0:
+            time.sleep(1)
+
+    def _dev(self, *command):
+        """The exit status of a ./dev command; where that is not 0, it says why."""
+        done = subprocess.run([self.site.stack.script, *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=600, check=False, text=True,
+                              env={**os.environ, "KLINED_SKIP_DEPS": "1"})
+        if done.returncode != 0:
+            say(f"./dev {' '.join(command)} ended with {done.returncode}:\n{done.stdout}")
+        return done.returncode
 
     def network(self, what):
         proxy = self.proxies[self.chance.choice(("kafka", "mysql", "mysql", "redis"))]
