@@ -420,13 +420,20 @@ stack_down() {
   unlock_stack
 }
 
+# True once a killed process has let go of all that it had. A dying one has no command line any more, but may still have
+# its ports; a zombie without other threads has none.
+is_gone() {
+  local tasks=("/proc/$1/task/"*)
+  [[ ! -e /proc/$1 ]] || { ((${#tasks[@]} == 1)) && grep -qs '^State:[[:space:]]*Z' "/proc/$1/status"; }
+}
+
 # SIGKILL to those that still run, and waits until they are gone.
 end_hard() {
   local name pid
   for name in "$@"; do
     if pid=$(pid_of "$name"); then
       kill -KILL "$pid" 2>/dev/null || true
-      while pid_of "$name" >/dev/null; do sleep 0.05; done
+      until is_gone "$pid"; do sleep 0.05; done
     fi
     rm -f "$STACK/run/$name.pid"
   done
