@@ -4,9 +4,10 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <cstring>
 #include <ranges>
 #include <string_view>
+
+#include "short_text.hpp"
 
 namespace klined {
 
@@ -85,8 +86,8 @@ class FieldTable {
   Field find(std::string_view key) const {
     if (key.size() < kShortest || key.size() > kLongest) return Field::kUnknown;
     const Entry& entry = entries_[slot_of(key)];
-    return entry.size == key.size() && same_text(entry.text.data(), key.data(), key.size()) ? entry.field
-                                                                                            : Field::kUnknown;
+    return entry.size == key.size() && same_bytes(entry.text.data(), key.data(), key.size()) ? entry.field
+                                                                                             : Field::kUnknown;
   }
 
  private:
@@ -115,30 +116,6 @@ class FieldTable {
       }
     }
     return true;
-  }
-
-  template <typename Word>
-  static bool same_word(const char* a, const char* b) {
-    Word x = 0;
-    Word y = 0;
-    std::memcpy(&x, a, sizeof(Word));
-    std::memcpy(&y, b, sizeof(Word));
-    return x == y;
-  }
-  // Compares kShortest..kLongest bytes by words that overlap, none of which reaches past the end.
-  static bool same_text(const char* a, const char* b, std::size_t size) {
-    using Word = std::uint64_t;
-    using Half = std::uint32_t;
-    if (size >= sizeof(Word)) {
-      const std::size_t last = size - sizeof(Word);
-      return same_word<Word>(a, b) && same_word<Word>(a + last, b + last) &&
-             (size <= 2 * sizeof(Word) || same_word<Word>(a + sizeof(Word) / 2, b + sizeof(Word) / 2));
-    }
-    if (size >= sizeof(Half)) {
-      const std::size_t last = size - sizeof(Half);
-      return same_word<Half>(a, b) && same_word<Half>(a + last, b + last);
-    }
-    return a[0] == b[0] && a[1] == b[1] && a[2] == b[2];
   }
 
   std::array<Entry, 256> entries_{};

@@ -25,6 +25,7 @@ class JsonTokens {
   std::string_view scan(std::string_view text);
 
   std::uint32_t count() const { return count_; }
+  const char* text() const { return text_; }
   std::uint32_t begin_of(std::uint32_t token) const { return at_[token]; }
   char first_byte(std::uint32_t token) const { return text_[at_[token]]; }
   // The text of the value (of any kind) that begins at `token`, where `next` is the first token behind it.
@@ -52,7 +53,6 @@ class JsonTokens {
 
  private:
   bool reserve(std::size_t bytes);
-  void survey(std::string_view text);
   void join_scalars();
   bool check_escapes(std::string_view text);
   std::string_view unescaped_key(std::string_view raw);
@@ -64,8 +64,6 @@ class JsonTokens {
   std::size_t quotes_ = 0;  // not counting escaped ones
   bool has_escapes_ = false;
   std::string key_;
-  bool has_odd_controls_ = false;  // 0x0C or 0x1A, which the first stage takes for punctuation
-  bool has_non_ascii_ = false;
 };
 
 // Undoes the escapes of a string whose escapes are known to be well-formed. False where a surrogate stands alone.

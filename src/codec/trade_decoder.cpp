@@ -6,6 +6,7 @@
 
 #include "json_tokens.hpp"
 #include "trade_reader.hpp"
+#include "trade_shape.hpp"
 
 namespace klined {
 
@@ -52,6 +53,7 @@ class TradeDecoder::Walker {
  private:
   bool walk_message(const Message& message, DecodedMessage& out);
   std::uint32_t walk_trade(std::uint32_t object);
+  std::uint32_t walk_new_trade(std::uint32_t object);
   // Past the value of any kind that begins at the token, always before another token; 0 where it is broken.
   std::uint32_t walk_value(std::uint32_t token) {
     return is_opening(tokens_.first_byte(token)) ? walk_brackets(token) : walk_leaf(token);
@@ -73,6 +75,7 @@ class TradeDecoder::Walker {
   JsonTokens tokens_;
   TradeReader reader_;
   FieldPlaces places_{};
+  TradeShape shape_;         // of the last trade that was walked
   std::size_t strings_ = 0;  // string tokens seen
   std::string brackets_;     // those that close the open ones around the current token
   std::uint32_t from_bad_ = 0;
@@ -110,6 +113,18 @@ bool TradeDecoder::Walker::walk_message(const Message& message, DecodedMessage& 
 
 // Past the trade whose object begins at the token, with places_ set; 0 where its structure is broken.
 std::uint32_t TradeDecoder::Walker::walk_trade(std::uint32_t object) {
+  if (shape_.fits(tokens_, object)) {
+    shape_.place(object, places_);
+    strings_ += shape_.strings();
+    return object + shape_.count();
+  }
+  const std::size_t strings_before = strings_;
+  const std::uint32_t end = walk_new_trade(object);
+  if (end != 0) shape_.learn(tokens_, object, end, places_, strings_ - strings_before);
+  return end;
+}
+
+std::uint32_t TradeDecoder::Walker::walk_new_trade(std::uint32_t object) {
   places_.fill(0);
   std::uint32_t token = object + 1;
   if (tokens_.first_byte(token) == '}') return token + 1;

@@ -290,21 +290,25 @@ UnixMilliseconds TradeReader::read_create_time() {
 
 // Each part of varying length is preceded by its length, so that no two identities give the same bytes.
 Fingerprint TradeReader::fingerprint(const Trade& trade) {
-  identity_.clear();
-  const auto number = [this](std::uint32_t value) {
-    std::array<char, sizeof(value)> bytes{};
-    std::memcpy(bytes.data(), &value, sizeof(value));
-    identity_.append(bytes.data(), bytes.size());
+  const std::array<std::uint32_t, 4> numbers = {static_cast<std::uint32_t>(trade.chain),
+                                                trade.position.transaction_index, trade.position.log_index,
+                                                static_cast<std::uint32_t>(trade.side)};
+  const std::array<std::string_view, 5> texts = {trade.pair, hash_, token_amount_, base_token_amount_, price_};
+  std::size_t size = sizeof(numbers);
+  for (const std::string_view text : texts) size += sizeof(std::uint32_t) + text.size();
+  if (identity_.size() < size) identity_.resize(2 * size);
+  char* at = identity_.data();
+  const auto put = [&at](const void* bytes, std::size_t count) {
+    if (count != 0) std::memcpy(at, bytes, count);  // an empty text may have no place
+    at += count;
   };
-  number(static_cast<std::uint32_t>(trade.chain));
-  number(trade.position.transaction_index);
-  number(trade.position.log_index);
-  number(static_cast<std::uint32_t>(trade.side));
-  for (const std::string_view text : {trade.pair, hash_, token_amount_, base_token_amount_, price_}) {
-    number(static_cast<std::uint32_t>(text.size()));
-    identity_.append(text);
+  put(numbers.data(), sizeof(numbers));
+  for (const std::string_view text : texts) {
+    const auto length = static_cast<std::uint32_t>(text.size());
+    put(&length, sizeof(length));
+    put(text.data(), text.size());
   }
-  const XXH128_hash_t hash = XXH3_128bits(identity_.data(), identity_.size());
+  const XXH128_hash_t hash = XXH3_128bits(identity_.data(), size);
   return {hash.high64, hash.low64};
 }
 

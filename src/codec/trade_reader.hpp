@@ -75,7 +75,7 @@ class TradeReader {
   std::string_view token_amount_;
   std::string_view base_token_amount_;
   std::string_view price_;
-  std::string identity_;  // the bytes that are hashed
+  std::vector<char> identity_;  // room for the bytes that are hashed
 };
 
 }  // namespace klined

@@ -58,14 +58,45 @@ std::optional<NumberText> split_number(std::string_view text) {
   return number;
 }
 
-bool all_zero(std::string_view digits) { return digits.find_first_not_of('0') == std::string_view::npos; }
-
 constexpr std::array<std::uint64_t, 20> kPowersOfTen = [] {
   std::array<std::uint64_t, 20> powers{1};
   for (std::size_t i = 1; i < powers.size(); ++i) powers[i] = powers[i - 1] * 10;
   return powers;
 }();
 constexpr std::size_t kDigitsAtOnce = 19;  // as many as 64 bits hold
+
+// A number of at most kDigitsAtOnce digits without an exponent, as nearly all are: digits / 10^places.
+struct ShortNumber {
+  bool negative = false;
+  std::uint64_t digits = 0;
+  std::size_t places = 0;
+};
+
+// Nothing for any other text, malformed or not: split_number() tells.
+std::optional<ShortNumber> read_short(std::string_view text) {
+  ShortNumber number;
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  if (at != end && *at == '-') {
+    number.negative = true;
+    ++at;
+  }
+  const char* const integer = at;
+  for (; at != end && is_digit(*at); ++at) number.digits = number.digits * 10 + static_cast<unsigned>(*at - '0');
+  const auto integers = static_cast<std::size_t>(at - integer);
+  if (integers == 0 || (integers > 1 && *integer == '0')) return std::nullopt;
+  if (at != end) {
+    if (*at++ != '.') return std::nullopt;
+    const char* const fraction = at;
+    for (; at != end && is_digit(*at); ++at) number.digits = number.digits * 10 + static_cast<unsigned>(*at - '0');
+    number.places = static_cast<std::size_t>(at - fraction);
+    if (at != end || number.places == 0) return std::nullopt;
+  }
+  if (integers + number.places > kDigitsAtOnce) return std::nullopt;  // may have wrapped around
+  return number;
+}
+
+bool all_zero(std::string_view digits) { return digits.find_first_not_of('0') == std::string_view::npos; }
 
 // The number that at most kDigitsAtOnce digits spell.
 std::uint64_t number_of(std::string_view digits) {
@@ -147,6 +178,12 @@ constexpr Int128 kOne = 1'000'000'000'000;  // units of 1
 bool is_json_number(std::string_view text) { return split_number(text).has_value(); }
 
 std::expected<Decimal, NumberError> Decimal::parse_amount(std::string_view json_number) {
+  if (const std::optional<ShortNumber> number = read_short(json_number);
+      number && number->places <= std::size_t{kPlaces}) {
+    if (number->negative && number->digits != 0) return std::unexpected(NumberError::kNegative);
+    // Below 10^19, so in range, and below 10^31 units.
+    return from_units(static_cast<Int128>(number->digits) * kPowersOfTen[std::size_t{kPlaces} - number->places]);
+  }
   const std::optional<NumberText> number = split_number(json_number);
   if (!number) return std::unexpected(NumberError::kMalformed);
   if (all_zero(number->integer) && all_zero(number->fraction)) return Decimal();
@@ -219,6 +256,12 @@ std::string Decimal::to_string() const {
 }
 
 std::expected<double, NumberError> parse_double(std::string_view json_number) {
+  // Both are doubles, exactly, and the quotient is rounded once.
+  constexpr std::uint64_t kExact = std::uint64_t{1} << 53U;
+  if (const std::optional<ShortNumber> number = read_short(json_number); number && number->digits <= kExact) {
+    const double value = static_cast<double>(number->digits) / static_cast<double>(kPowersOfTen[number->places]);
+    return number->negative && value != 0 ? -value : value;
+  }
   const std::optional<NumberText> number = split_number(json_number);
   if (!number) return std::unexpected(NumberError::kMalformed);
   double value = 0;
@@ -238,11 +281,15 @@ std::expected<std::int64_t, NumberError> parse_integer(std::string_view json_num
   const bool negative = json_number.starts_with('-');
   const std::string_view digits = json_number.substr(negative ? 1 : 0);
   if (digits.empty() || (digits.size() > 1 && digits[0] == '0')) return std::unexpected(NumberError::kMalformed);
-  if (!std::ranges::all_of(digits, is_digit)) return std::unexpected(NumberError::kMalformed);
-  if (digits == "0") return 0;
-  if (negative) return std::unexpected(NumberError::kNegative);
+  std::uint64_t value = 0;
+  bool good = true;
+  for (const char digit : digits) {
+    good = good && is_digit(digit);
+    value = value * 10 + static_cast<unsigned>(digit - '0');
+  }
+  if (!good) return std::unexpected(NumberError::kMalformed);
+  if (negative && (value != 0 || digits.size() > kDigitsAtOnce)) return std::unexpected(NumberError::kNegative);
   if (digits.size() > kDigitsAtOnce) return std::unexpected(NumberError::kOutOfRange);
-  const std::uint64_t value = number_of(digits);
   if (value > static_cast<std::uint64_t>(max)) return std::unexpected(NumberError::kOutOfRange);
   return static_cast<std::int64_t>(value);
 }
