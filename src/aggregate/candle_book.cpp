@@ -50,12 +50,14 @@ struct CandleBook::Node {
 
 struct CandleBook::Pair {
   std::uint64_t hash = 0;
+  std::uint64_t check = 0;
   ChainId chain = 0;
   LogId log;  // where its first trade in memory was read
   std::string name;
   std::vector<std::unique_ptr<Node>> series;  // the newest candle of each interval
   Node* unpublished = nullptr;
   SharedText token;  // of the last trade seen: candles share it
+  std::uint64_t token_hash = 0;
   PriceHistory of_1m;
   PriceHistory of_15m;
   UnixMilliseconds oldest_create_time = 0;
@@ -75,7 +77,7 @@ struct CandleBook::Delta {
 std::size_t CandleBook::PairHash::operator()(const Pair* p) const { return p->hash; }
 
 bool CandleBook::PairEqual::operator()(const PairRef& ref, const Pair* p) const {
-  return ref.hash == p->hash && ref.chain == p->chain && ref.name == p->name;
+  return ref.hash == p->hash && ref.check == p->check && ref.chain == p->chain;
 }
 
 CandleBook::CandleBook(Options options)
@@ -102,10 +104,11 @@ CandleBook::~CandleBook() {
 // ---- trades in -----------------------------------------------------------------------------------------------------
 
 CandleBook::Pair& CandleBook::pair_of(const Trade& trade, LogId log) {
-  const PairRef ref{trade.pair_hash, trade.chain, trade.pair};
+  const PairRef ref{trade.pair_hash, trade.pair_check, trade.chain};
   if (const auto found = pairs_.find(ref); found != pairs_.end()) return **found;
   auto pair = std::make_unique<Pair>();
   pair->hash = trade.pair_hash;
+  pair->check = trade.pair_check;
   pair->chain = trade.chain;
   pair->name = trade.pair;
   pair->log = log;
@@ -138,7 +141,10 @@ Status CandleBook::add(const Trade& trade, LogId log) {
   if (trade.create_time > 0 && (pair.oldest_create_time == 0 || trade.create_time < pair.oldest_create_time)) {
     pair.oldest_create_time = trade.create_time;
   }
-  if (pair.token.view() != trade.token) pair.token = SharedText(trade.token);
+  if (pair.token_hash != trade.token_hash) {
+    pair.token = SharedText(trade.token);
+    pair.token_hash = trade.token_hash;
+  }
   const UnixSeconds begin = trade.position.block_time - trade.position.block_time % span_;
   if (pair.delta >= 0) {
     Delta& delta = deltas_[static_cast<std::size_t>(pair.delta)];
@@ -255,7 +261,7 @@ std::vector<PairName> CandleBook::take_wanted_histories(std::size_t limit) {
 }
 
 const CandleBook::Pair* CandleBook::find_pair(ChainId chain, std::string_view name) const {
-  const auto found = pairs_.find(PairRef{hash_of_pair(chain, name), chain, name});
+  const auto found = pairs_.find(PairRef{hash_of_pair(chain, name), check_of_pair(chain, name), chain});
   return found == pairs_.end() ? nullptr : *found;
 }
 
@@ -280,7 +286,8 @@ Status CandleBook::loaded(const CandleKey& key, const Candle* row) {
 
 void CandleBook::history_loaded(const PairName& name, std::span<const TimedClose> of_1m,
                                 std::span<const TimedClose> of_15m) {
-  const auto found = pairs_.find(PairRef{hash_of_pair(name.chain, name.pair), name.chain, name.pair});
+  const auto found =
+      pairs_.find(PairRef{hash_of_pair(name.chain, name.pair), check_of_pair(name.chain, name.pair), name.chain});
   if (found == pairs_.end()) return;
   Pair& pair = **found;
   const std::size_t before = pair.of_1m.bytes() + pair.of_15m.bytes();

@@ -55,11 +55,6 @@ void DedupeWindow::move_clock(UnixSeconds clock) {
   }
 }
 
-std::size_t DedupeWindow::home_of(const Slot& slot) const {
-  const std::uint64_t mixed = ((slot.high ^ slot.low) * 0x9E3779B97F4A7C15U) >> 32U;
-  return static_cast<std::size_t>((mixed * slots_.size()) >> 32U);
-}
-
 std::size_t DedupeWindow::size() const {
   return static_cast<std::size_t>(std::ranges::count_if(slots_, [this](const Slot& slot) { return is_live(slot); }));
 }

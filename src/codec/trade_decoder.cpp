@@ -1,5 +1,6 @@
 #include "klined/codec/trade_decoder.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
@@ -11,6 +12,8 @@
 namespace klined {
 
 namespace {
+
+constexpr std::size_t kShortest = 400;  // bytes of a trade with all that it must have, about
 
 constexpr bool is_opening(char c) { return c == '{' || c == '['; }
 constexpr char closing_of(char opening) { return opening == '{' ? '}' : ']'; }
@@ -75,9 +78,10 @@ class TradeDecoder::Walker {
   JsonTokens tokens_;
   TradeReader reader_;
   FieldPlaces places_{};
-  TradeShape shape_;         // of the last trade that was walked
-  std::size_t strings_ = 0;  // string tokens seen
-  std::string brackets_;     // those that close the open ones around the current token
+  TradeShape shape_;                   // of the last trade that was walked
+  std::size_t strings_ = 0;            // string tokens seen
+  std::size_t last_size_ = kShortest;  // of a trade, in bytes
+  std::string brackets_;               // those that close the open ones around the current token
   std::uint32_t from_bad_ = 0;
   std::string_view problem_;
   std::uint32_t problem_at_ = 0;
@@ -85,6 +89,8 @@ class TradeDecoder::Walker {
 
 bool TradeDecoder::Walker::walk_message(const Message& message, DecodedMessage& out) {
   strings_ = 0;
+  // As many as there are if all are as long as the last one of the message before.
+  out.trades.reserve(message.value.size() / std::max(last_size_, kShortest) + 1);
   std::uint32_t token = 1;
   if (tokens_.first_byte(token) == ']') {
     ++token;
@@ -96,6 +102,7 @@ bool TradeDecoder::Walker::walk_message(const Message& message, DecodedMessage& 
       if (token == 0) return false;
       const std::string_view bytes = tokens_.span(element, token);
       if (is_object) {
+        last_size_ = bytes.size();
         judge(message, index, bytes, out);
       } else {
         refuse(Outcome::kInvalid, index, "not an object", bytes, out);

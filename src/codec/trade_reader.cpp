@@ -156,6 +156,8 @@ Verdict TradeReader::read(const FieldPlaces& places, UnixMilliseconds timestamp,
   if (!good) return Verdict::kInvalid;
   if (is_future(trade, timestamp)) return Verdict::kFuture;
   trade.pair_hash = hash_of_pair(trade.chain, trade.pair);
+  trade.pair_check = check_of_pair(trade.chain, trade.pair);
+  trade.token_hash = hash_of_token(trade.token);
   trade.identity = fingerprint(trade);
   trade.create_time = read_create_time();
   return Verdict::kTrade;
@@ -326,5 +328,11 @@ bool TradeReader::is_future(const Trade& trade, UnixMilliseconds timestamp) {
 std::uint64_t hash_of_pair(ChainId chain, std::string_view pair) {
   return XXH3_64bits_withSeed(pair.data(), pair.size(), static_cast<std::uint64_t>(chain));
 }
+
+std::uint64_t check_of_pair(ChainId chain, std::string_view pair) {
+  return XXH3_64bits_withSeed(pair.data(), pair.size(), ~static_cast<std::uint64_t>(chain));
+}
+
+std::uint64_t hash_of_token(std::string_view token) { return XXH3_64bits(token.data(), token.size()); }
 
 }  // namespace klined

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <span>
 
 #include <fmt/format.h>
 #include <google/protobuf/arena.h>
@@ -20,6 +21,7 @@ namespace {
 constexpr UnixSeconds kRetain = 120;
 // While catching up nobody needs a candle's every version: the same ones change again and again.
 constexpr Milliseconds kCatchUpPublish{1000};
+constexpr std::size_t kLookAhead = 4;           // trades
 constexpr std::size_t kLoadKeys = 1000;         // a request
 constexpr std::size_t kLoadsInFlight = 20'000;  // keys
 constexpr std::size_t kHistoryPairs = 200;      // a request
@@ -143,15 +145,29 @@ void Lane::apply_part(const std::shared_ptr<const DecodedBatch>& batch, const De
   }
   KLINED_ASSERT(is_stored || !part.before_window, "a window begins with what is stored");
   if (part.before_window) return;
-  for (const std::uint32_t index : part.trades_of(options_.lane)) {
+  DedupeWindow* window = nullptr;
+  ChainId window_chain = 0;
+  const auto window_of = [&](ChainId chain) -> DedupeWindow& {
+    if (window == nullptr || window_chain != chain) {
+      window = &partition.dedupe.try_emplace({part.source, chain}, options_.dedupe_window).first->second;
+      window_chain = chain;
+    }
+    return *window;
+  };
+  const std::span<const std::uint32_t> indexes = part.trades_of(options_.lane);
+  for (std::size_t i = 0; i < indexes.size(); ++i) {
+    if (i + kLookAhead < indexes.size()) {
+      const Trade& later = part.decoded.trades[indexes[i + kLookAhead]];
+      window_of(later.chain).expect(later.identity);
+    }
+    const std::uint32_t index = indexes[i];
     const Trade& trade = part.decoded.trades[index];
     const UnixSeconds clock = clock_of(part.clocks, trade.chain).value();
     const UnixSeconds behind = clock - trade.position.block_time;
     Outcome outcome = Outcome::kApplied;
     if (behind > options_.max_lateness) {
       outcome = Outcome::kLate;
-    } else if (partition.dedupe.try_emplace({part.source, trade.chain}, options_.dedupe_window)
-                   .first->second.seen(trade.identity, clock)) {
+    } else if (window_of(trade.chain).seen(trade.identity, clock)) {
       outcome = Outcome::kDuplicate;
     }
     if (is_stored) continue;

@@ -130,10 +130,12 @@ class CandleBook {
   struct Node;
   struct Pair;
   struct Delta;
+  // A pair by 128 bits of hash. Its name lies in the trade's message, which by now is out of the processor's caches: to
+  // compare names would cost more than to add the trade.
   struct PairRef {
     std::uint64_t hash;
+    std::uint64_t check;
     ChainId chain;
-    std::string_view name;
   };
   struct PairHash {
     using is_transparent = void;

@@ -98,5 +98,8 @@ class TradeDecoder {
 
 // The hash that decides a pair's lane. Stable for ever: stored offsets are kept by lane.
 std::uint64_t hash_of_pair(ChainId chain, std::string_view pair);
+// What Trade::pair_check and Trade::token_hash are made of. They are kept nowhere.
+std::uint64_t check_of_pair(ChainId chain, std::string_view pair);
+std::uint64_t hash_of_token(std::string_view token);
 
 }  // namespace klined

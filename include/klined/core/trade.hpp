@@ -34,7 +34,9 @@ struct Trade {
   double price = 0;  // USD, > 0
   double mcap = 0;   // USD, >= 0
   double pump_point = 0;
-  std::uint64_t pair_hash = 0;       // of (chain, pair): decides the lane and finds the pair in its table
+  std::uint64_t pair_hash = 0;   // of (chain, pair): decides the lane and finds the pair in its table
+  std::uint64_t pair_check = 0;  // another hash of the same: both together stand for the pair
+  std::uint64_t token_hash = 0;
   UnixMilliseconds create_time = 0;  // when the producer sent it; 0 where unknown
   ChainId chain = 0;
   Side side = Side::kBuy;

@@ -18,6 +18,7 @@ Trade trade_at(UnixSeconds time, double price, std::string_view pair = "p") {
   trade.chain = kChain;
   trade.pair = pair;
   trade.pair_hash = hash_of_pair(kChain, pair);
+  trade.pair_check = check_of_pair(kChain, pair);
   trade.price = price;
   trade.amount_usd = Decimal::from_units(1);
   return trade;
