@@ -10,6 +10,7 @@ from confluent_kafka import Producer
 from generate import Record
 
 LIMIT_MIB = 256  # The smallest that there is.
+CANDLES_MIB = 90  # Of it; must stay free where there are no candles.
 START = 1_767_225_600
 ROUND = 33_000  # trades of a message, each of a pair of its own: close to 8 MB
 PAIRS = 1_000_000
@@ -36,16 +37,16 @@ def padded_message(number):
 
 
 class Memory(unittest.TestCase):
-    def run_within_limit(self, site):
+    def run_within(self, site, limit):
         job = site.start(engine={"memory_limit": f"{LIMIT_MIB}MiB"}, redis=None)
         site.await_drained(job, 1800 if FULL else 300)
         peak = job.peak_mib()
-        say(f"peak memory {peak:.0f} MiB of {LIMIT_MIB}")
-        self.assertLess(peak, LIMIT_MIB)
+        say(f"peak memory {peak:.0f} MiB of {limit}")
+        self.assertLess(peak, limit)
         return job
 
     def run_and_judge(self, site):
-        job = self.run_within_limit(site)
+        job = self.run_within(site, LIMIT_MIB)
         site.judge(cache=False)
         job.stop()
 
@@ -71,7 +72,7 @@ class Memory(unittest.TestCase):
                 if number % 50 == 49:
                     self.assertEqual(producer.flush(120), 0, "not all was acknowledged")
             self.assertEqual(producer.flush(120), 0, "not all was acknowledged")
-            job = self.run_within_limit(site)  # The oracle would take long for so many bytes.
+            job = self.run_within(site, LIMIT_MIB - CANDLES_MIB)  # No judge: the oracle would take long for so many bytes.
             self.assertEqual(job.await_counted(PACKED)["applied"], PACKED)
             job.stop()
 
