@@ -72,7 +72,7 @@ class Memory(unittest.TestCase):
                 if number % 50 == 49:
                     self.assertEqual(producer.flush(120), 0, "not all was acknowledged")
             self.assertEqual(producer.flush(120), 0, "not all was acknowledged")
-            job = self.run_within(site, LIMIT_MIB - CANDLES_MIB)  # No judge: the oracle would take long for so many bytes.
+            job = self.run_within(site, LIMIT_MIB - CANDLES_MIB)  # No judge: the oracle would take long.
             self.assertEqual(job.await_counted(PACKED)["applied"], PACKED)
             job.stop()
 
