@@ -16,8 +16,8 @@ KafkaProperties reading_defaults() {
       // Small waits: a trade is late by each of them.
       {"fetch.wait.max.ms", "20"},
       {"fetch.error.backoff.ms", "50"},
-      // A message of 10 MiB passes (the broker sends at least one whole batch, whatever the limit a partition says); a
-      // response stays below the size from which its buffers cost more than its contents.
+      // A message of 10 MiB passes (the broker sends at least one whole batch, whatever the limits say). The job's own
+      // figures follow its memory_limit (see consumer_properties).
       {"fetch.message.max.bytes", "4194304"},
       {"fetch.max.bytes", "16777216"},
       {"message.max.bytes", "16777216"},
@@ -33,11 +33,11 @@ KafkaProperties reading_defaults() {
       {"topic.metadata.refresh.fast.interval.ms", "100"},
   };
   // A full read-ahead stops the fetching for a second; newer libraries let that be set, older ones are woken up by any
-  // answer of the broker.
+  // answer of the broker. A queue must last for as long.
   if (rd_kafka_version() >= 0x02020000) {
     properties["fetch.queue.backoff.ms"] = "20";
   } else {
-    properties["topic.metadata.refresh.interval.ms"] = "1000";
+    properties["topic.metadata.refresh.interval.ms"] = "200";
   }
   return properties;
 }

@@ -150,9 +150,16 @@ void check_kafka(const Config& config, ConfigProblems& problems) {
 // The user's own figures win.
 KafkaProperties consumer_properties(const Config& config) {
   KafkaProperties properties = with_brokers(config);
-  properties.try_emplace("queued.max.messages.kbytes",
-                         std::to_string(memory_plan(config.engine.memory_limit).read_ahead >> 10U));
   for (const auto& [name, value] : config.kafka.consumer) properties[name] = value;
+  const MemoryPlan plan = memory_plan(config.engine.memory_limit);
+  properties.try_emplace("queued.max.messages.kbytes", std::to_string(plan.read_queue >> 10U));
+  if (properties.try_emplace("fetch.max.bytes", std::to_string(plan.fetch)).second) {
+    // It is for writing; but librdkafka refuses to read with a larger one. Records of any size come all the same.
+    properties["message.max.bytes"] = properties["fetch.max.bytes"];
+  }
+  if (!properties.contains("max.partition.fetch.bytes")) {  // the same by another name
+    properties.try_emplace("fetch.message.max.bytes", std::to_string(plan.fetch / 2));
+  }
   return properties;
 }
 

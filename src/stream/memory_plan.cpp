@@ -16,8 +16,12 @@ MemoryPlan memory_plan(std::int64_t limit) {
   MemoryPlan plan;
   plan.inflight = std::clamp(whole / 8, 32 * kMiB, 256 * kMiB);
   const std::size_t queue = std::clamp(whole / 16, 16 * kMiB, 64 * kMiB);
-  plan.read_ahead = plan.producer_queue = plan.cache_queue = plan.cache_known = queue;
-  const std::size_t others = kProgram + plan.inflight + 4 * queue;
+  plan.producer_queue = plan.cache_queue = plan.cache_known = queue;
+  // A response comes on top of a queue that is almost full. It is unpacked whole: LZ4 begins with four times its size.
+  plan.read_ahead = std::clamp(whole / 16, 16 * kMiB, 128 * kMiB);
+  plan.read_queue = plan.read_ahead / 2;
+  plan.fetch = plan.read_ahead / 16;
+  const std::size_t others = kProgram + plan.inflight + plan.read_ahead + 3 * queue;
   plan.lanes = (std::max(whole, others) - others) / 6 * 5;
   // The rest of the lanes' share is enough to go on with: candles come and go.
   plan.dedupe_max = plan.lanes / 10 * 7;

@@ -10,7 +10,9 @@ namespace klined {
 // for, so the lanes' share leaves a sixth to it.
 struct MemoryPlan {
   std::size_t inflight = 0;        // input that was read and that not all lanes have applied
-  std::size_t read_ahead = 0;      // the consumer's queue
+  std::size_t read_ahead = 0;      // what the consumer holds: its queue, a response, and what that is unpacked to
+  std::size_t read_queue = 0;      // of `read_ahead`: a longer queue stops the fetching
+  std::size_t fetch = 0;           // of `read_ahead`: a response, compressed; a single larger record comes all the same
   std::size_t producer_queue = 0;  // messages that are not acknowledged
   std::size_t cache_queue = 0;     // what waits for Redis
   std::size_t cache_known = 0;     // what Redis is known to hold

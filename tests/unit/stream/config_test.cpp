@@ -155,9 +155,11 @@ log: {level: debug, format: json}
   EXPECT_EQ(config.log.format, LogFormat::kJson);
   EXPECT_EQ(output_topic(config, 56), "klines-56-stage");
   EXPECT_EQ(dead_letter_topic(config, "a-trades"), "a-trades.dead");
-  EXPECT_THAT(consumer_properties(config),
-              ElementsAre(Pair("bootstrap.servers", "a:1,b:2"), Pair("client.id", "me"), Pair("fetch.min.bytes", "7"),
-                          Pair("queued.max.messages.kbytes", "32768")));
+  EXPECT_THAT(
+      consumer_properties(config),
+      ElementsAre(Pair("bootstrap.servers", "a:1,b:2"), Pair("client.id", "me"), Pair("fetch.max.bytes", "2097152"),
+                  Pair("fetch.message.max.bytes", "1048576"), Pair("fetch.min.bytes", "7"),
+                  Pair("message.max.bytes", "2097152"), Pair("queued.max.messages.kbytes", "16384")));
   EXPECT_THAT(producer_properties(config),
               ElementsAre(Pair("acks", "1"), Pair("bootstrap.servers", "a:1,b:2"), Pair("client.id", "me"),
                           Pair("compression.codec", "lz4"), Pair("partitioner", "murmur2"),
