@@ -23,6 +23,8 @@ SHARDS = 16  # Candles are computed from one part of the pairs at a time.
 SPILL_AFTER = 200_000  # Trades that a process holds before it writes them to its shards.
 STALLED_SECONDS = 60
 _TIMEOUT = 15
+# What a broker says that has just started, or was too busy for a moment to tell the controller that it lives.
+_NO_LEADER = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 _WORTH_A_PROCESS = 3000  # Records: fewer are read sooner than another process has started.
 _TRADES_OF_A_RECORD = 10  # Roughly.
 
@@ -41,6 +43,17 @@ def _consumer(kafka):
 
 def watermarks(kafka, topics, missing_ok=False):
     """{(topic, partition): (first offset, high watermark)} of all partitions. Raises CannotRead."""
+    deadline = time.monotonic() + _TIMEOUT
+    while True:
+        try:
+            return _watermarks(kafka, topics, missing_ok)
+        except KafkaException as error:
+            if error.args[0].code() not in _NO_LEADER or time.monotonic() > deadline:
+                raise CannotRead(f"Kafka at {kafka}: {error}") from None
+            time.sleep(0.2)
+
+
+def _watermarks(kafka, topics, missing_ok):
     consumer = _consumer(kafka)
     try:
         known = consumer.list_topics(timeout=_TIMEOUT).topics
@@ -49,8 +62,6 @@ def watermarks(kafka, topics, missing_ok=False):
             raise CannotRead(f"no topic {', '.join(missing)} on {kafka}")
         return {(topic, partition): consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT)
                 for topic in topics if topic in known for partition in sorted(known[topic].partitions)}
-    except KafkaException as error:
-        raise CannotRead(f"Kafka at {kafka}: {error}") from None
     finally:
         consumer.close()
 
