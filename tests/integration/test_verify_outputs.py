@@ -53,7 +53,7 @@ class Outputs(unittest.TestCase):
         with Site() as site:
             site.init()
             config = site.write_config("plain")
-            feed = site.start_feed(trades=0, rate=1000, speed=40, pairs=100, seed=33, start=START)
+            feed = site.start_feed(trades=0, rate=1000, speed=20, pairs=100, seed=33, start=START)
             job = site.start(log={"level": "debug"}).await_active()
             job.await_log("Redis was compared with the tables", 300)  # This mends it; it does not come again soon.
             minutes = "SELECT COUNT(DISTINCT candle_time) FROM trade_kline_1m"
