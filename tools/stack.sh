@@ -190,8 +190,8 @@ log.message.timestamp.type=CreateTime
 log.message.timestamp.before.max.ms=9223372036854775807
 log.message.timestamp.after.max.ms=9223372036854775807
 
-# After kill -9 the broker is let in again when its old session has ended: 9 s by default.
-broker.session.timeout.ms=4000
+# After kill -9 the broker is let in again when its old session has ended: 9 s by default. A busy machine needs some.
+broker.session.timeout.ms=6000
 broker.heartbeat.interval.ms=1000
 
 # One broker, few clients: no replicas, no waiting for more members, small internal topics and buffers.
@@ -206,6 +206,9 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 log.cleaner.dedupe.buffer.size=16777216
+
+# Transactions of dead producers are looked for every second, not every ten.
+transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
 END
 }
 
@@ -252,7 +255,7 @@ socket=$(mysql_socket)
 bind-address=127.0.0.1
 port=$(port_of mysql)
 skip-name-resolve
-max_connections=200
+max_connections=500
 max_allowed_packet=64M
 character-set-server=utf8mb4
 innodb_buffer_pool_size=512M
@@ -310,9 +313,10 @@ bind 127.0.0.1
 port $(port_of redis)
 dir "$STACK/redis"
 daemonize no
+databases 64
 save ""
 appendonly no
-maxmemory 256mb
+maxmemory 512mb
 maxmemory-policy allkeys-lru
 set-proc-title no
 END

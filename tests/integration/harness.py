@@ -314,7 +314,7 @@ class Site:
 
     def _claim_redis_database(self):
         """A database that no other site uses: the key that says so goes away by itself should we not end well."""
-        for number in range(1, 16):
+        for number in range(1, int(self.stack.redis().config_get("databases")["databases"])):
             if self.stack.redis(number).set("in-use-by-test", self.id, nx=True, ex=3600):
                 self.stack.redis(number).flushdb()
                 self.stack.redis(number).set("in-use-by-test", self.id, ex=3600)

@@ -7,7 +7,7 @@ import unittest
 from harness import FULL, Site, main, say
 from inputs import messages_of, send, shuffled_within_a_minute, twice
 
-TRADES = 1_000_000 if FULL else 100_000
+TRADES = 1_000_000 if FULL else 50_000
 PAIRS = 2000
 START = "2025-01-31T23:50:00Z"  # The day, the month and an hour end in the middle of it.
 SECONDS = 1200

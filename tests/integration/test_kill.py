@@ -10,8 +10,8 @@ import unittest
 from harness import FULL, Site, main, say, wait_until
 
 SEED = int(os.environ.get("KLINED_SEED") or random.randrange(10**6))
-RATE = 10_000 if FULL else 4000  # Trades a second.
-SECONDS = 90 if FULL else 20
+RATE = 10_000 if FULL else 2000  # Trades a second.
+SECONDS = 90 if FULL else 20  # All in all.
 START = "2025-03-01T00:00:00Z"
 
 
@@ -25,23 +25,23 @@ class Kill(unittest.TestCase):
         chance = random.Random(SEED)
         with Site() as site:
             site.init()
-            feed = site.start_feed(trades=RATE * SECONDS, rate=RATE, speed=20, pairs=300, seed=SEED, start=START)
+            feed = site.start_feed(trades=0, rate=RATE, speed=20, pairs=300, seed=SEED, start=START)
             wait_until_input(site)
             seen = 0
             for number in range(1, 6):
                 job = site.start(f"job-{number}")
                 # Any moment: the first come while it starts and looks at what is stored.
                 time.sleep(chance.uniform(0.05, SECONDS / 6))
+                if number == 5 and seen == 0:  # On a slow machine all of them may have been killed too early to read.
+                    wait_until("a trade to be read", lambda: sum(job.trades().values()) > 0)
                 self.assertTrue(job.runs(), "the job ended by itself")
                 seen = max(seen, sum(job.trades().values()))
                 job.kill()
-                loaded = feed.runs()
-                say(f"killed number {number}: stored {site.stored_offsets()}, input {site.ends()}"
-                    f"{'' if loaded else ' (the feed is done)'}")
+                say(f"killed number {number}: stored {site.stored_offsets()}, input {site.ends()}")
             self.assertGreater(seen, 0, "no job ever read a trade: this was no test")
-            self.assertFalse(site.is_drained() and not feed.runs(), "nothing was left to do: this was no test")
+            self.assertTrue(feed.runs(), "nothing was left to do: this was no test")
             job = site.start("job-last")
-            self.assertEqual(feed.wait(), 0, feed.log_end())
+            feed.stop()
             site.await_drained(job)
             site.judge()
             job.stop()
@@ -51,7 +51,7 @@ class Stop(unittest.TestCase):
     def test_stop_and_go_on(self):
         with Site() as site:
             site.init()
-            feed = site.start_feed(trades=RATE * 8, rate=RATE, speed=20, pairs=300, seed=SEED, start=START)
+            feed = site.start_feed(trades=0, rate=RATE, speed=20, pairs=300, seed=SEED, start=START)
             wait_until_input(site)
             for number in range(1, 4):
                 job = site.start(f"job-{number}").await_active()
@@ -65,7 +65,7 @@ class Stop(unittest.TestCase):
                 self.assertEqual(uneven, (), "the lanes stand at different offsets after a graceful stop")
                 say(f"stop number {number} took {time.monotonic() - began:.1f} s, stored {site.stored_offsets()}")
             job = site.start("job-last")
-            self.assertEqual(feed.wait(), 0, feed.log_end())
+            feed.stop()
             site.await_drained(job)
             site.judge()
             job.stop()
@@ -73,7 +73,7 @@ class Stop(unittest.TestCase):
     def test_second_signal_ends_at_once(self):
         with Site() as site:
             site.init()
-            feed = site.start_feed(trades=RATE * 4, rate=RATE, speed=20, pairs=300, seed=SEED, start=START)
+            feed = site.start_feed(trades=0, rate=RATE, speed=20, pairs=300, seed=SEED, start=START)
             for number in (signal.SIGTERM, signal.SIGINT):
                 job = site.start(f"job-{number.name}").await_active()
                 time.sleep(1)
@@ -89,7 +89,7 @@ class Stop(unittest.TestCase):
                     self.assertEqual(job.wait(5), 128 + number)
                     say(f"the second {number.name} ended it after {time.monotonic() - began:.2f} s")
             job = site.start("job-last")
-            self.assertEqual(feed.wait(), 0, feed.log_end())
+            feed.stop()
             site.await_drained(job)
             site.judge()
             job.stop()

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""MySQL, Kafka and Redis stopped under load, each by itself: klined waits, says so once, and recovers."""
+"""MySQL, Kafka and Redis stopped under load, each by itself: klined waits, says so once, and recovers. So does
+`klined route` without Kafka, and each record is there once."""
 
 import os
 import re
@@ -8,9 +9,10 @@ import time
 import unittest
 
 from harness import FULL, Site, main, say, wait_until
+from test_route import RouterSite
 
 AWAY_SECONDS = 30 if FULL else 6
-RATE = 10_000 if FULL else 3000  # Trades a second.
+RATE = 10_000 if FULL else 2000  # Trades a second.
 START = "2025-05-01T00:00:00Z"
 MEMORY_LIMIT_MIB = 256  # The full test sends more than that.
 
@@ -90,6 +92,22 @@ class Outage(unittest.TestCase):
             site.await_drained(job)
             site.judge()
             job.stop()
+
+
+class RouteOutage(unittest.TestCase):
+    def test_broker_restarts(self):
+        with RouterSite(partitions=4) as site:
+            site.make_topics()
+            feed = site.start_feed(rate=600, speed=16, trades=9_000, pairs=100, start="2025-06-30T23:50:00Z")
+            routers = [site.start_router(f"router-{name}") for name in "ab"]
+            wait_until("some to be routed", lambda: sum(site.routed_offsets().values()) > 20)
+            with site.stack.without("kafka"):
+                time.sleep(8)  # Longer than a transaction may take.
+            self.assertEqual(feed.wait(180), 0)
+            site.await_routed(routers)
+            for router in routers:
+                router.stop()
+            site.check_routed()
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ class RoutedSite(Site):
 
     def shared(self, by="pair"):
         return {"input": {"topics": [self.routed], "partitioned_by": by},
-                "kafka": {"consumer": {"session.timeout.ms": "6000"}}}
+                "kafka": {"consumer": {"session.timeout.ms": "6000", "heartbeat.interval.ms": "1000"}}}
 
     def stored_offsets(self):
         return {int(partition): int(offset) for partition, offset in self.rows(

@@ -14,7 +14,7 @@ import unittest
 from harness import Site, main, say, wait_until
 
 LANES = 4
-RATE = 3000
+RATE = 1200  # Trades a second.
 START = "2025-06-30T23:50:00Z"
 SHARED = {"input": {"partitioned_by": "pair"},
           "kafka": {"consumer": {"session.timeout.ms": "6000", "heartbeat.interval.ms": "1000"}}}
@@ -109,7 +109,7 @@ class Zombie(unittest.TestCase):
 
     def expect_refusal(self, site, gate, job, other, feed):
         """The job is stopped, `other` has everything: what the job does when it goes on."""
-        self.assertEqual(feed.wait(), 0, feed.log_end())
+        feed.stop()
         site.await_drained(other)
         site.judge()
         before = everything(site)
@@ -128,7 +128,7 @@ class Zombie(unittest.TestCase):
     def test_one_of_all(self):
         with Site() as site, Gate(site) as gate:
             site.init()
-            feed = site.start_feed(trades=RATE * 12, rate=RATE, speed=10, pairs=300, seed=17, start=START)
+            feed = site.start_feed(trades=0, rate=RATE, speed=10, pairs=300, seed=17, start=START)
             job = site.start("first", mysql={"host": "127.0.0.1", "port": gate.port}, engine={"lanes": LANES})
             job.await_active()
             other = site.start("second", engine={"lanes": LANES})
@@ -149,7 +149,7 @@ class Zombie(unittest.TestCase):
     def test_one_of_several(self):
         with Site(partitions=4) as site, Gate(site) as gate:
             site.init(**SHARED)
-            feed = site.start_feed(trades=RATE * 18, rate=RATE, speed=10, pairs=300, seed=19, start=START, key="pair")
+            feed = site.start_feed(trades=0, rate=RATE, speed=10, pairs=300, seed=19, start=START, key="pair")
             job = site.start("first", mysql={"host": "127.0.0.1", "port": gate.port}, engine={"lanes": LANES}, **SHARED)
             job.await_active()
             other = site.start("second", engine={"lanes": LANES}, **SHARED)

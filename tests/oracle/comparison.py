@@ -11,7 +11,7 @@ import redis
 import kline_wire
 from candles import INTERVALS, bucket
 from kline_wire import VALUE_NAMES
-from topics import over_processes, read_partition, watermarks
+from topics import count_of, over_processes, read_partition, watermarks
 
 SHOWN_DIFFERENCES = 20
 CLOSED_SLACK_SECONDS = 3  # A candle is published as closed within this time of its end and grace.
@@ -222,10 +222,11 @@ def compare_klines(kafka, result, env, chains, closing=None):
     """The newest revision of every candle on the topics klines-<chain>-<env>."""
     area = Area("Kafka klines")
     chain_of_topic = {f"klines-{chain}-{env}": chain for chain in sorted(chains)}
+    marks = watermarks(kafka, chain_of_topic, missing_ok=True)
     parts = [(kafka, topic, partition, first, end, chain_of_topic[topic])
-             for (topic, partition), (first, end) in watermarks(kafka, chain_of_topic, missing_ok=True).items()]
+             for (topic, partition), (first, end) in marks.items()]
     newest, klines_read = {}, 0
-    for found, problems, read in over_processes(_read_klines, parts):
+    for found, problems, read in over_processes(_read_klines, parts, count_of(marks)):
         klines_read += read
         for problem in problems:
             area.differs(problem)
@@ -290,7 +291,7 @@ def compare_dead_letters(kafka, result, topics):
     marks = watermarks(kafka, [f"{topic}-dlq" for topic in topics], missing_ok=True)
     parts = [(kafka, topic, partition, first, end) for (topic, partition), (first, end) in marks.items()]
     found, count = {}, 0
-    for part, (letters, problems, read) in zip(parts, over_processes(_read_dead_letters, parts)):
+    for part, (letters, problems, read) in zip(parts, over_processes(_read_dead_letters, parts, count_of(marks))):
         count += read
         for problem in problems:
             area.differs(problem)

@@ -23,6 +23,10 @@ SHARDS = 16  # Candles are computed from one part of the pairs at a time.
 SPILL_AFTER = 200_000  # Trades that a process holds before it writes them to its shards.
 STALLED_SECONDS = 60
 _TIMEOUT = 15
+# What a broker says that has just started, or was too busy for a moment to tell the controller that it lives.
+_NO_LEADER = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+_WORTH_A_PROCESS = 3000  # Records: fewer are read sooner than another process has started.
+_TRADES_OF_A_RECORD = 10  # Roughly.
 
 
 class CannotRead(Exception):
@@ -39,6 +43,17 @@ def _consumer(kafka):
 
 def watermarks(kafka, topics, missing_ok=False):
     """{(topic, partition): (first offset, high watermark)} of all partitions. Raises CannotRead."""
+    deadline = time.monotonic() + _TIMEOUT
+    while True:
+        try:
+            return _watermarks(kafka, topics, missing_ok)
+        except KafkaException as error:
+            if error.args[0].code() not in _NO_LEADER or time.monotonic() > deadline:
+                raise CannotRead(f"Kafka at {kafka}: {error}") from None
+            time.sleep(0.2)
+
+
+def _watermarks(kafka, topics, missing_ok):
     consumer = _consumer(kafka)
     try:
         known = consumer.list_topics(timeout=_TIMEOUT).topics
@@ -47,10 +62,13 @@ def watermarks(kafka, topics, missing_ok=False):
             raise CannotRead(f"no topic {', '.join(missing)} on {kafka}")
         return {(topic, partition): consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT)
                 for topic in topics if topic in known for partition in sorted(known[topic].partitions)}
-    except KafkaException as error:
-        raise CannotRead(f"Kafka at {kafka}: {error}") from None
     finally:
         consumer.close()
+
+
+def count_of(marks):
+    """How many records lie between the watermarks."""
+    return sum(end - first for first, end in marks.values())
 
 
 def read_partition(kafka, topic, partition, first, end):
@@ -82,8 +100,11 @@ def read_partition(kafka, topic, partition, first, end):
         consumer.close()
 
 
-def over_processes(function, arguments, processes=None):
-    """function(*arguments[i]) for all i, in processes of their own; results in the order of the arguments."""
+def over_processes(function, arguments, records, processes=None):
+    """function(*arguments[i]) for all i, in processes of their own where there are many records; results in the order
+    of the arguments."""
+    if records < _WORTH_A_PROCESS:
+        processes = 1
     processes = min(processes or os.cpu_count() or 2, len(arguments))
     if processes <= 1:
         return [function(*each) for each in arguments]
@@ -134,10 +155,10 @@ def recompute_topics(kafka, topics, settings, marks=None, processes=None):
     with tempfile.TemporaryDirectory(prefix="klined-oracle-") as folder:
         parts = [(kafka, topic, partition, first, end, settings, folder)
                  for (topic, partition), (first, end) in sorted(marks.items())]
-        result = merge_judged(over_processes(_judge_partition, parts, processes))
+        result = merge_judged(over_processes(_judge_partition, parts, count_of(marks), processes))
         shards = sorted({int(name.split("-", 1)[0]) for name in os.listdir(folder)})
         for candles in over_processes(_candles_of_shard, [(folder, shard, settings.intervals) for shard in shards],
-                                      processes):
+                                      result.read // _TRADES_OF_A_RECORD, processes):
             result.candles.update(candles)
     return result
 
