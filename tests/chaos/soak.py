@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """klined lives long under load, with a fault every minute: does anything grow, and does the lag go away each time?
 
-    soak.py --minutes 60 --rate 20000 --seed 7
+    soak.py --minutes 60 --rate 8000 --seed 7
 
 One `klined run` reaches Kafka, MySQL and Redis through proxies. Event time passes like the wall clock. Most of the load
 goes to one topic whose log is bounded; a sample of trades and all dirty ones go to another, which is kept whole. At the
