@@ -216,6 +216,44 @@ class Rebuild(unittest.TestCase):
             self.assertEqual(whole, 2 * 30)
             job.stop()
 
+    def test_options(self):
+        """Where it begins, what it leaves behind, what it publishes."""
+        with self.site(partitions=1, intervals=("1m", "1h")) as site:
+            site.init()
+            config = site.write_config("plain")
+            noon = int(time.time()) // 86_400 * 86_400 - 43_200
+            trader = Trader()
+            site.send([trader.batch(noon + 60 * i) for i in range(120)])
+            job = site.start()
+            site.await_drained(job)
+            site.judge()
+            before = site.dump()
+            candles = sum(len(rows) for rows in before.values())
+            late = ("--from", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(noon + 3600)))
+
+            refused = site.command("rebuild", "-c", config, *late)
+            self.assertEqual(refused.returncode, 2)
+            self.assertIn("--keep-older", refused.stderr)
+            done = site.succeed("rebuild", "-c", config, *late, "--keep-older", "--keep-old", "--publish", "all")
+            self.assertEqual(site.dump(), before)
+            self.assertIn(f"published: {candles}", done.stderr)
+            (left,), = site.rows(f"SELECT COUNT(*) FROM `{site.database}_rebuild`.before_trade_kline_1m")
+            self.assertEqual(int(left), len(before["1m"]))
+
+            # What was left is in the way of the next one, until that is to begin anew.
+            refused = site.command("rebuild", "-c", config, *late, "--drop-older", "--publish", "none")
+            self.assertEqual(refused.returncode, 2, refused.stderr)
+            self.assertIn("--restart", refused.stderr)
+            done = site.succeed("rebuild", "-c", config, *late, "--drop-older", "--publish", "none", "--restart")
+            self.assertIn("published: 0", done.stderr)
+            self.assertEqual(self.schemas(site), ())
+            after = site.dump()
+            # Candles that may hold trades from before are given up; the others are as they were.
+            self.assertLess(len(after["1m"]), len(before["1m"]))
+            self.assertGreater(len(after["1m"]), 2 * 30)
+            self.assertTrue(set(after["1m"]) <= set(before["1m"]))
+            job.stop()
+
 
 if __name__ == "__main__":
     main()
