@@ -52,7 +52,7 @@ def build(jobs: int) -> bool:
 
 
 def apply(patch: Path, reverse: bool) -> None:
-    must(["patch", "-d", str(TREE), "-p1", "-s", "-f"] + (["-R"] if reverse else []) + ["-i", str(patch)],
+    must(["patch", "-d", str(TREE), "-p1", "-s", "-f", "-F0"] + (["-R"] if reverse else []) + ["-i", str(patch)],
          f"{'taking back' if reverse else 'making'} the mistake {patch.stem}")
 
 
