@@ -100,7 +100,9 @@ bool Lane::has_room_for(const DecodedBatch& batch) {
   const std::size_t room = taken < candle_limit_ ? candle_limit_ - taken : 0;
   if (batch.trade_count * a_trade <= room) return true;
   std::size_t trades = 0;
-  for (const DecodedBatch::Part& part : batch.parts) trades += part.trades_of(options_.lane).size();
+  for (const std::uint32_t part : batch.parts_by_lane.of(options_.lane)) {
+    trades += batch.parts[part].trades_of(options_.lane).size();
+  }
   // Whatever the book holds can be let go of once it is stored and delivered. A book that holds nothing takes any
   // batch.
   if (trades * a_trade <= room || book_.pair_count() == 0) return true;
@@ -115,7 +117,8 @@ std::size_t Lane::candle_bytes() const {
 
 void Lane::apply(const std::shared_ptr<const DecodedBatch>& batch) {
   KLINED_ASSERT(takes_trades(), "the caller asks first");
-  for (const DecodedBatch::Part& part : batch->parts) apply_part(batch, part);
+  KLINED_ASSERT(batch->parts.empty() || !batch->parts_by_lane.begin.empty(), "a batch's parts are grouped by lane");
+  for (const std::uint32_t part : batch->parts_by_lane.of(options_.lane)) apply_part(batch, batch->parts[part]);
   if (!check(book_.end_batch())) return;
   for (const auto& [log, place] : batch->places) {
     Partition& partition = partitions_.at(log);

@@ -181,6 +181,8 @@ def run(options):
         finally:
             dirty.done.set()
             arrivals.done.set()
+            if conductor.busy or conductor.later:  # Ended amid a fault: the servers are others' too.
+                conductor.mend_all()
             conductor.heal()
         arrivals.join(10)
         conductor.stop_runs()

@@ -15,6 +15,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests", "integration"))
 from harness import Process, say  # noqa: E402  (first: it makes the oracle's modules known)
 
 import pymysql  # noqa: E402
+import redis  # noqa: E402
 from confluent_kafka import KafkaException  # noqa: E402
 from confluent_kafka.admin import AdminClient, NewPartitions  # noqa: E402
 from generate import Dirty  # noqa: E402
@@ -344,7 +345,7 @@ class Faults:
     def redis_flush(self):
         try:
             self.site.stack.redis(self.site.redis_database).flushdb()
-        except OSError:
+        except redis.RedisError:
             return False
         return True
 

@@ -172,6 +172,7 @@ void Process::ingest(const std::vector<Message>& messages, std::shared_ptr<const
     part.message = message;
     decode_part(decoder_, config_.engine.lanes, part);
   }
+  group_parts(config_.engine.lanes, *batch);
   sequencer_.sequence(*batch);
   for (const DecodedBatch::Part& part : batch->parts) {
     for (const ChainClock& clock : part.largest) idle_chains_.saw(clock.chain, world_.clock.now());

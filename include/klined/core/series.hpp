@@ -2,7 +2,8 @@
 #pragma once
 
 #include <string>
-#include <vector>
+
+#include <boost/container/small_vector.hpp>
 
 #include "klined/core/candle.hpp"
 #include "klined/core/interval.hpp"
@@ -31,6 +32,6 @@ struct ChainClock {
   friend bool operator==(const ChainClock&, const ChainClock&) = default;
 };
 // Sorted by chain; a chain without a trade yet is not in it.
-using ChainClocks = std::vector<ChainClock>;
+using ChainClocks = boost::container::small_vector<ChainClock, 2>;
 
 }  // namespace klined

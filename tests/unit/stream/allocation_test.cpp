@@ -86,6 +86,7 @@ Counted second_half(const std::vector<FeedMessage>& messages) {
     batch->parts.resize(1);
     batch->parts.front().message = {LogId(0, 0), offset, message.time, message.value};
     decode_part(decoder, 1, batch->parts.front());
+    group_parts(1, *batch);
     sequencer.sequence(*batch);
     EXPECT_TRUE(lane.can_apply(*batch));
     lane.apply(batch);
