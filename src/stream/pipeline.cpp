@@ -145,6 +145,7 @@ void Pipeline::ingest(MessageBatch input) {
                                         topic, part.message.log.partition(), part.message.offset)});
     return;
   }
+  group_parts(lane_count_, *batch);
   sequencer_.sequence(*batch);
   // The client's records lie in the buffers into which they were unpacked, which are larger.
   batch->bytes = input.bytes + input.bytes / 2;
