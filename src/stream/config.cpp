@@ -16,6 +16,7 @@
 #include "klined/codec/rfc3339.hpp"
 #include "klined/stream/config_kafka.hpp"
 #include "klined/stream/config_reader.hpp"
+#include "yaml_guard.hpp"
 
 namespace klined {
 
@@ -291,6 +292,7 @@ Result<Config> parse_config(const std::string& text, const std::string& name) {
   ConfigProblems problems(name);
   Config config;
   try {
+    check_yaml_ends(text);
     const std::vector<YAML::Node> documents = YAML::LoadAll(text);
     if (documents.size() > 1)
       return fatal(fmt::format("{}: holds {} YAML documents; one is read", name, documents.size()));

@@ -230,6 +230,8 @@ TEST(Config, WrongValuesSayWhatIsRight) {
       {"group: ${KLINED_TEST_UNSET}\n", "group: the environment variable KLINED_TEST_UNSET is not set"},
       {"---\ngroup: b\n", "holds 2 YAML documents"},
       {"log: {level: info\n", "this is no YAML"},
+      // yaml-cpp itself reads this for ever.
+      {",a:\n  b: c:1, d:@[2m, {e:f.\n\nx (y\n", "this is no YAML"},
       {"[1]: x\n", "a key must be a plain word"},
   };
   for (const auto& [extra, expected] : cases) EXPECT_THAT(refusal_with(extra), HasSubstr(expected)) << extra;
