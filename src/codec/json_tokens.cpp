@@ -99,8 +99,8 @@ constexpr std::size_t kSurveyBlock = 224;  // so that one byte can count, in who
 #if defined(__x86_64__)
 [[gnu::target("avx2")]] TextSurvey survey_by_avx2(std::string_view text) { return survey_blocks(text); }
 TextSurvey survey(std::string_view text) {
-  static const bool has_avx2 = __builtin_cpu_supports("avx2") != 0;
-  return has_avx2 ? survey_by_avx2(text) : survey_blocks(text);
+  static const bool kHasAvx2 = __builtin_cpu_supports("avx2") != 0;
+  return kHasAvx2 ? survey_by_avx2(text) : survey_blocks(text);
 }
 #else
 TextSurvey survey(std::string_view text) { return survey_blocks(text); }
