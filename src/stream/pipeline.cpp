@@ -64,10 +64,15 @@ Pipeline::Pipeline(PipelineParts parts, const Claim& claim)
       // One beside the workers for the input's thread, which takes part in the decoding.
       parallelism_(tbb::global_control::max_allowed_parallelism, workers_of(parts_.config) + 1),
       arena_(static_cast<int>(workers_of(parts_.config)) + 1, 1),
+      names_(arena_),
       decoders_([rules = trade_rules(parts_.config)] { return TradeDecoder(rules); }),
       sequencer_(parts_.config.input.dedupe_window.count()) {}
 
 Pipeline::~Pipeline() { halt(); }
+
+void Pipeline::WorkerNames::on_scheduler_entry(bool is_worker) {
+  if (is_worker) pthread_setname_np(pthread_self(), "worker");
+}
 
 void Pipeline::halt() {
   ticker_.request_stop();

@@ -14,6 +14,7 @@
 #include <tbb/enumerable_thread_specific.h>
 #include <tbb/global_control.h>
 #include <tbb/task_arena.h>
+#include <tbb/task_scheduler_observer.h>
 
 #include "klined/base/metrics.hpp"
 #include "klined/base/outage.hpp"
@@ -151,8 +152,17 @@ class Pipeline final : public LaneHost {
   MemoryPlan memory_;
   std::int32_t lane_count_;
 
+  // Names the pool's threads, which else are called like the thread that happened to start them.
+  class WorkerNames final : public tbb::task_scheduler_observer {
+   public:
+    explicit WorkerNames(tbb::task_arena& arena) : tbb::task_scheduler_observer(arena) { observe(true); }
+    ~WorkerNames() override { observe(false); }
+    void on_scheduler_entry(bool is_worker) override;
+  };
+
   tbb::global_control parallelism_;
   tbb::task_arena arena_;
+  WorkerNames names_;
   tbb::enumerable_thread_specific<TradeDecoder> decoders_;
   Sequencer sequencer_;
   std::vector<std::unique_ptr<LaneParts>> lanes_;
