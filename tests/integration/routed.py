@@ -5,7 +5,7 @@ from confluent_kafka import Producer
 
 from generate import BROKER_LIMIT, create_topic
 from message_text import BrokenStructure, read_carefully
-from oracle import PartitionJudge
+from oracle import PartitionJudge, judge_alone
 from topics import read_partition, watermarks
 
 _PER_TRANSACTION = 40  # Messages of the input.
@@ -19,10 +19,9 @@ class _Splitter(PartitionJudge):
         headers = [("klined-origin", f"{self.topic}/{self.partition}/{offset}")]
         place = f"{self.partition}-{offset}"
         try:
-            verdicts, spans = self._verdicts_alone(raw)
+            verdicts, spans = judge_alone(raw, timestamp_ms, self.settings)
         except BrokenStructure:
             return [(place, raw, headers + self._clocks_header())]
-        self._judge_future(verdicts, timestamp_ms)
         self._judge_late_and_duplicate(list(verdicts))
         parts = {}
         for index, (verdict, (_, begin, end)) in enumerate(zip(verdicts, spans or read_carefully(raw))):

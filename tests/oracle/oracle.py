@@ -67,6 +67,33 @@ class Recomputation:
         return sum(self.ledger.values())
 
 
+def verdicts_of(values, timestamp_ms, settings):
+    """What the message alone says of each of its trades: a result, or its Candidate as long as nothing speaks against
+    it. Raises NeedsCare where the values are the quick reader's and it cannot tell."""
+    latest_ms = LATEST_BLOCK_TIME * 1000
+    if timestamp_ms != NO_TIMESTAMP:
+        latest_ms = min(latest_ms, timestamp_ms + settings.max_future * 1000)
+    verdicts = []
+    for value in values:
+        try:
+            verdict = read_trade(value, settings.chains)
+        except Invalid:
+            verdict = "invalid"
+        is_future = type(verdict) is not str and verdict.block_time * 1000 > latest_ms
+        verdicts.append("future" if is_future else verdict)
+    return verdicts
+
+
+def judge_alone(raw, timestamp_ms, settings):
+    """The verdicts_of a message, and what read_carefully gave where it had to be asked, else None. Raises
+    BrokenStructure."""
+    try:
+        return verdicts_of(read_quickly(raw), timestamp_ms, settings), None
+    except NeedsCare:
+        spans = read_carefully(raw)
+        return verdicts_of([value for value, _, _ in spans], timestamp_ms, settings), spans
+
+
 class PartitionJudge:
     """Decides the result of every trade of one partition; its messages must come in the order of their offsets."""
 
@@ -85,12 +112,11 @@ class PartitionJudge:
     def judge(self, offset, timestamp_ms, value):
         raw = value or b""
         try:
-            verdicts, spans = self._verdicts_alone(raw)
+            verdicts, spans = judge_alone(raw, timestamp_ms, self.settings)
         except BrokenStructure:
             self._count("invalid")
             self.dead_letters.append(DeadLetter(self.topic, self.partition, offset, None, "invalid", raw))
             return
-        self._judge_future(verdicts, timestamp_ms)
         self._judge_late_and_duplicate(verdicts)
         for index, verdict in enumerate(verdicts):
             if type(verdict) is not str:
@@ -102,28 +128,6 @@ class PartitionJudge:
 
     def _count(self, result):
         self.ledger[result] += 1
-
-    def _verdicts_alone(self, raw):
-        """Of each trade its result or, as long as nothing speaks against it, its Candidate."""
-        try:
-            return [self._verdict(value) for value in read_quickly(raw)], None
-        except NeedsCare:
-            spans = read_carefully(raw)
-            return [self._verdict(value) for value, _, _ in spans], spans
-
-    def _verdict(self, value):
-        try:
-            return read_trade(value, self.settings.chains)
-        except Invalid:
-            return "invalid"
-
-    def _judge_future(self, verdicts, timestamp_ms):
-        latest_ms = LATEST_BLOCK_TIME * 1000
-        if timestamp_ms != NO_TIMESTAMP:
-            latest_ms = min(latest_ms, timestamp_ms + self.settings.max_future * 1000)
-        for index, verdict in enumerate(verdicts):
-            if type(verdict) is not str and verdict.block_time * 1000 > latest_ms:
-                verdicts[index] = "future"
 
     def _judge_late_and_duplicate(self, verdicts):
         candidates = [(index, verdict) for index, verdict in enumerate(verdicts) if type(verdict) is not str]
