@@ -6,6 +6,7 @@
 #include <spdlog/spdlog.h>
 
 #include "klined/base/backoff.hpp"
+#include "klined/base/memory.hpp"
 #include "klined/publish/kafka_admin.hpp"
 #include "klined/publish/kafka_publisher.hpp"
 #include "klined/store/group_lock.hpp"
@@ -22,6 +23,7 @@ constexpr std::size_t kPollMessages = 2000;
 constexpr std::size_t kPollBytes = std::size_t{4} << 20U;
 constexpr Milliseconds kKafkaTimeout{10'000};
 constexpr Milliseconds kWatchInterval{1000};
+constexpr Milliseconds kGiveBackInterval{10'000};
 constexpr Milliseconds kReadingInterval{100};
 constexpr Milliseconds kPartitionCheck{30'000};
 constexpr Milliseconds kReportInterval{60'000};
@@ -67,6 +69,7 @@ struct Job::Session {
   UnixMilliseconds last_record_ms = 0;
   Instant drained_at{};
   Instant watched_at{};
+  Instant gave_back_at{};
   Instant noted_at{};
   Instant partitions_checked_at{};
   Instant reported_at{};
@@ -468,6 +471,12 @@ void Job::watch(Session& session) {
     if (partitions) session.partitions = std::move(*partitions);
   }
   if (now - session.reported_at >= kReportInterval) report(session, false);
+  // What a peak leaves behind, freed but between blocks that live, would come on top of the next one.
+  const auto limit = static_cast<std::size_t>(config_.engine.memory_limit);
+  if (now - session.gave_back_at >= kGiveBackInterval && resident_bytes() > limit / 8 * 7) {
+    session.gave_back_at = now;
+    give_back_memory();
+  }
 }
 
 void Job::note_reading(Session& session) {

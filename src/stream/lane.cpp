@@ -19,8 +19,9 @@ namespace {
 
 // A closed candle stays in memory for a while, since late trades come soon or never.
 constexpr UnixSeconds kRetain = 120;
-// While catching up nobody needs a candle's every version: the same ones change again and again.
-constexpr Milliseconds kCatchUpPublish{1000};
+// While catching up, more than a minute behind, nobody needs a candle's every version: the same ones change again and
+// again, and each costs more than the trades that changed it.
+constexpr Milliseconds kCatchUpPublish{5000};
 constexpr std::size_t kLookAhead = 4;           // trades
 constexpr std::size_t kLoadKeys = 1000;         // a request
 constexpr std::size_t kLoadsInFlight = 20'000;  // keys
@@ -277,10 +278,7 @@ void Lane::step() {
   request_loads();
   const Milliseconds interval =
       now_.catching_up ? std::max(options_.publish_interval, kCatchUpPublish) : options_.publish_interval;
-  if (now_.now - last_publish_ >= interval || is_full()) {
-    last_publish_ = now_.now;
-    publish();
-  }
+  if (now_.now - last_publish_ >= interval || is_full()) publish();
   scan_next();
   advance_flush();
 }
@@ -306,6 +304,7 @@ void Lane::request_loads() {
 
 // Sends what changed. True where all of it is out.
 bool Lane::publish() {
+  last_publish_ = now_.now;
   while (book_.has_changes()) {
     if (outbox_.in_flight() >= kMessagesInFlight || has_unsent()) return false;
     book_.next_change(clocks_, changes_);
