@@ -6,6 +6,7 @@
     ./dev bench --only replay,single   some cases
     ./dev bench --json                 one object, a member a case, on stdout; progress goes to stderr
     ./dev bench --against main~5       klined of that commit too, in turn with this one
+    ./dev bench --profile replay       where the CPU time of a case goes, by stage (--picture FILE: as SVG too); needs perf
 
 What the cases are and what came out: docs/performance.md.
 
@@ -22,19 +23,23 @@ import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(ROOT, "tests", "integration"))
 
-from harness import SOLANA, Site, say, wait_until  # noqa: E402  First: it makes the oracle's modules known.
+from harness import SOLANA, Process, Site, free_port, say, wait_until  # noqa: E402  First: it knows the oracle's modules.
+import stages  # noqa: E402
 from confluent_kafka import Consumer, TopicPartition  # noqa: E402
 from confluent_kafka.admin import AdminClient, NewTopic  # noqa: E402
 from topics import watermarks  # noqa: E402
 
 MILLION = 1_000_000
 START = "2026-01-01T00:00:00Z"
-CASES = ("replay", "single", "wide", "live", "pairs", "workers", "restart", "parts")
+CASES = ("replay", "single", "wide", "live", "pairs", "workers", "intervals", "partitions", "scale", "restart", "parts")
+INTERVALS = ("1m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "12h", "1d", "1w", "1M")
+ROOMY = {"engine": {"memory_limit": "8GiB"}}  # where a case has more candles than the default holds
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -114,29 +119,36 @@ class Bench:
                 "cpu_s_per_million": found["cpu_s"] * MILLION / found["trades"],
                 "rss_peak_bytes": found["rss_peak_bytes"]}
 
-    def klined(self, topic, trades, site_does=None, binary=None, **changes):
-        """From the start of the process until all of the topic is committed."""
-        with self.using(binary or os.environ["KLINED_BIN"]), Site(topic=topic) as site:
-            site.init()
+    def klined(self, topic, trades, site_does=None, binary=None, intervals=None, profile=None, processes=1, **changes):
+        """From the start of the process until all of the topic is committed. `profile`: perf's file of that time."""
+        sites = Site(topic=topic, **({"intervals": intervals} if intervals else {}))
+        with self.using(binary or os.environ["KLINED_BIN"]), sites as site:
+            site.init(**changes)
             wanted = site.ends()
             sql = ("SELECT partition_id, MIN(next_offset) FROM stream_offset WHERE consumer_group = %s AND topic = %s "
                    "GROUP BY partition_id")
             with site.stack.mysql(site.database) as connection, connection.cursor() as cursor:
                 def is_done():
                     cursor.execute(sql, (site.group, site.topic))
-                    if not job.runs():
-                        sys.exit(f"bench: klined ended with {job.process.returncode}:\n{job.log_end()}")
+                    for job in jobs:
+                        if not job.runs():
+                            sys.exit(f"bench: klined ended with {job.process.returncode}:\n{job.log_end()}")
                     return {int(partition): int(offset) for partition, offset in cursor.fetchall()} == wanted
                 began = time.monotonic()
-                job = site.start(**changes)
+                jobs = [site.start(f"job-{number}", **changes) for number in range(processes)]
+                recorder = stages.record(jobs[0].pid, profile) if profile else None
                 wait_until("the whole input to be committed", is_done, 1800, 0.05)
             seconds = time.monotonic() - began
-            cpu, peak = cpu_seconds(job.pid), job.peak_mib() * 1048576
+            if recorder:
+                stages.finish(recorder)
+            cpu = sum(cpu_seconds(job.pid) for job in jobs)
+            peak = sum(job.peak_mib() for job in jobs) * 1048576
             time.sleep(1.2)  # the page is some moments old
-            counted = job.metrics()
+            counted = jobs[0].metrics()
             rows = sum(value for name, value in counted.items() if name.startswith("klined_rows_written_total"))
             extra = site_does(site) if site_does else {}
-            job.stop()
+            for job in jobs:
+                job.stop()
             return {"trades": trades, "seconds": seconds, "trades_per_s": trades / seconds,
                     "cpu_s_per_million": cpu * MILLION / trades, "rss_peak_bytes": peak, "rows_per_s": rows / seconds,
                     "rows": rows, "series": counted.get("klined_series", 0), **extra}
@@ -183,7 +195,7 @@ class Bench:
         topic = self.topic("wide", trades=trades, pairs=pairs, zipf=0, event_rate=2500)
         runs, bare = [], []
         for _ in range(min(self.options.rounds, 2)):
-            runs.append(self.klined(topic, trades, lambda site: bare.append(self.upserts(site)) or {}))
+            runs.append(self.klined(topic, trades, lambda site: bare.append(self.upserts(site)) or {}, **ROOMY))
             say(f"wide: {runs[-1]['rows_per_s']:,.0f} rows/s, {runs[-1]['cpu_s_per_million']:.2f} CPU s a million trades; "
                 f"bare upserts {bare[-1]['rows_per_s']:,.0f} rows/s")
         found = {name: median(runs, name)
@@ -228,7 +240,7 @@ class Bench:
         found = {}
         for pairs in (100, 1_000, 10_000) if self.options.quick else (100, 1_000, 10_000, 100_000, 1_000_000):
             topic = self.topic(f"pairs{pairs}", trades=trades, pairs=pairs, zipf=0, event_rate=2500)
-            one = self.klined(topic, trades, redis=None)
+            one = self.klined(topic, trades, redis=None, **ROOMY)
             say(f"pairs {pairs:,}: {one['cpu_s_per_million']:.2f} CPU s a million, {one['rss_peak_bytes'] / 1048576:.0f} MiB")
             found |= {f"{pairs}_{name}": one[name] for name in ("cpu_s_per_million", "rss_peak_bytes", "trades_per_s")}
         return found
@@ -240,6 +252,49 @@ class Bench:
         for workers in (1, 2):
             one = self.klined(topic, trades, engine={"workers": workers})
             found |= {f"{workers}_{name}": one[name] for name in ("cpu_s_per_million", "trades_per_s")}
+        return found
+
+    def intervals(self):
+        trades = 500_000 if self.options.quick else MILLION
+        topic = self.topic("replay", trades=trades, pairs=200, event_rate=2500)
+        return self.growth((count, topic, trades, {"intervals": INTERVALS[:count]}) for count in (1, 7, 12))
+
+    def partitions(self):
+        trades = 100_000 if self.options.quick else MILLION
+        return self.growth((count, self.topic(f"on{count}", trades=trades, partitions=count, pairs=200, event_rate=2500),
+                            trades, {}) for count in (1, 3, 12))
+
+    def growth(self, steps):
+        found = {}
+        for step, topic, trades, changes in steps:
+            one = self.klined(topic, trades, **changes)
+            say(f"{step}: {one['cpu_s_per_million']:.2f} CPU s a million at {one['trades_per_s']:,.0f} trades/s")
+            found |= {f"{step}_{name}": one[name] for name in ("cpu_s_per_million", "trades_per_s")}
+        return found
+
+    def scale(self):
+        """A topic keyed by slot through `klined route`, and what it writes through one and through two processes."""
+        trades = 100_000 if self.options.quick else MILLION
+        topic = self.topic(f"on3", trades=trades, partitions=3, pairs=200, event_rate=2500)
+        with Site(topic=topic) as site:
+            site.delete_topics([f"{topic}-by-pair"])
+            path = site.write_config("route", output={"partitions": 4}, metrics={"listen": f"127.0.0.1:{free_port()}"})
+            site.succeed("init", "--by-pair", "--config", path)
+            began = time.monotonic()
+            router = Process("route", site.folder, ["route", "--config", path])
+            site.processes.append(router)
+            consumer = Consumer({"bootstrap.servers": self.kafka, "group.id": f"{site.group}-route"})
+            places = [TopicPartition(topic, partition) for partition in site.ends()]
+            wait_until("all to be routed", lambda: {place.partition: place.offset for place in consumer.committed(
+                places, timeout=60)} == site.ends(), 1800, 0.1)
+            consumer.close()
+            found = {"route_trades_per_s": trades / (time.monotonic() - began),
+                     "route_cpu_s_per_million": cpu_seconds(router.pid) * MILLION / trades}
+            router.stop()
+        for processes in (1, 2):
+            one = self.klined(f"{topic}-by-pair", trades, processes=processes, input={"partitioned_by": "pair"})
+            found |= {f"{processes}_{name}": one[name] for name in ("cpu_s_per_million", "trades_per_s")}
+        say(f"scale: {found}")
         return found
 
     def restart(self):
@@ -277,6 +332,20 @@ class Bench:
                                                 **({"gb_per_s": one["bytes_per_second"] / 1e9} if "bytes_per_second" in one else {})}
                 for one in done["benchmarks"]}
 
+    def profile(self, case, picture):
+        """Where the time of replay or single goes."""
+        trades = (500_000 if self.options.quick else 2 * MILLION)
+        topic = (self.topic("ones", trades=trades, pairs=2000, zipf=0, key="pair", event_rate=500) if case == "single" else
+                 self.topic("replay", trades=trades, pairs=200, event_rate=2500))
+        with tempfile.NamedTemporaryFile(prefix="klined-perf-") as file:
+            run = self.klined(topic, trades, profile=file.name)
+            found = stages.breakdown(file.name)
+        found["ns_per_trade"] = 1000 * run["cpu_s_per_million"]
+        if picture:
+            with open(picture, "w", encoding="utf-8") as out:
+                out.write(stages.picture(found, f"{case}: {found['ns_per_trade']:,.0f} ns of CPU a trade"))
+        return found
+
     def run(self):
         for case in CASES:
             if case in self.options.only:
@@ -308,6 +377,15 @@ def show(results):
             print(f"  {name:<40} {text}")
 
 
+def show_profile(found):
+    print(f"\n{found['ns_per_trade']:,.0f} ns of CPU a trade, {found['samples']:,} samples\n")
+    for name, share in found["stages"].items():
+        print(f"  {name:<45} {share * found['ns_per_trade']:>8,.0f} ns {100 * share:>5.1f} %")
+    print("\nklined's own functions, without what they call")
+    for name, share in found["functions"].items():
+        print(f"  {100 * share:>5.1f} %  {name}")
+
+
 def main():
     parser = argparse.ArgumentParser(prog="bench.py", description=__doc__.split("\n", maxsplit=1)[0],
                                      epilog=__doc__.split("\n", 2)[2], formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -315,6 +393,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=None, help="of each competitor; default: 3, quick 1")
     parser.add_argument("--only", default=",".join(CASES), metavar="CASE,…", help=f"of {', '.join(CASES)}")
     parser.add_argument("--json", action="store_true", help="print one object, and nothing else, on stdout")
+    parser.add_argument("--profile", choices=("replay", "single"), metavar="CASE", help="of replay, single: where its time goes")
+    parser.add_argument("--picture", metavar="FILE", help="with --profile: an SVG of it")
     options = parser.parse_args()
     options.rounds = options.rounds or (1 if options.quick else 3)
     options.only = options.only.split(",")
@@ -322,10 +402,13 @@ def main():
         parser.error(f"there is no case {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
     if options.json:  # What say() prints goes to the terminal, not into the JSON.
         stdout, sys.stdout = sys.stdout, sys.stderr
-    results = Bench(options).run()
+    bench = Bench(options)
+    results = {"profile": bench.profile(options.profile, options.picture)} if options.profile else bench.run()
     if options.json:
         sys.stdout = stdout
         print(json.dumps({"machine": machine(), **results}, indent=1))
+    elif options.profile:
+        show_profile(results["profile"])
     else:
         show(results)
 
