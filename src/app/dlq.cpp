@@ -10,6 +10,7 @@
 #include "klined/app/candle_table.hpp"
 #include "klined/app/commands.hpp"
 #include "klined/publish/kafka_transactions.hpp"
+#include "klined/source/kafka_source.hpp"
 #include "klined/source/letter_reader.hpp"
 #include "klined/stream/dead_letters.hpp"
 
@@ -17,6 +18,7 @@ namespace klined::app {
 
 namespace {
 
+constexpr Milliseconds kTimeout{10'000};
 constexpr std::size_t kLettersPerTransaction = 500;
 constexpr std::size_t kBytesPerTransaction = 8U << 20U;
 
@@ -62,6 +64,18 @@ Result<DeadLetters> letters_of(LetterReader& reader, const std::string& topic) {
   });
   if (!read) return std::unexpected(read.error());
   return letters;
+}
+
+// --partition is of at least one of the topics.
+Status check_partition(const Config& config, const std::vector<std::string>& topics, std::int32_t partition) {
+  const auto source = KafkaSource::open({consumer_properties(config), ""});
+  if (!source) return std::unexpected(source.error());
+  const auto known = (*source)->partitions_of(topics, kTimeout);
+  if (!known) return std::unexpected(known.error());
+  if (std::ranges::find(*known, partition, &TopicPartition::partition) != known->end()) return {};
+  const std::int32_t last = std::ranges::max(*known, {}, &TopicPartition::partition).partition;
+  return fatal(fmt::format("--partition {}: there is no such partition of {}; the last one is {}", partition,
+                           fmt::join(topics, ", "), last));
 }
 
 std::string print_time(UnixMilliseconds time) { return time < 0 ? "unknown" : print_utc(time / 1000); }
@@ -243,6 +257,9 @@ int dlq(Verb verb, const DlqArguments& arguments) {
   }
   const auto topics = topics_of(*config, arguments);
   if (!topics) return fail(topics.error());
+  if (arguments.partition >= 0) {
+    if (Status known = check_partition(*config, *topics, arguments.partition); !known) return fail(known.error());
+  }
   Result<LetterReader> reader = LetterReader::open(consumer_properties(*config));
   if (!reader) return fail(reader.error());
   std::size_t left = arguments.limit;
@@ -311,7 +328,10 @@ CLI::App* add_dlq(CLI::App& parent, int& exit_code) {
 
   CLI::App* const show = add_verb(*command, "show", "Prints letters: place, headers, bytes", *arguments);
   add_filters(*show, *arguments);
-  show->add_option("--limit", arguments->limit, "At most so many")->type_name("N")->capture_default_str();
+  show->add_option("--limit", arguments->limit, "At most so many")
+      ->type_name("N")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   show->add_flag("--done", arguments->done, "Those that were put back too");
   set_manual(*show,
              "  klined dlq show -c klined.yaml --reason 'invalid: total_usd' --limit 3\n"
@@ -337,6 +357,13 @@ CLI::App* add_dlq(CLI::App& parent, int& exit_code) {
       "decides about \"future\"; about \"late\" and \"duplicate\" decides the partition's clock of now.\n"
       "Mend first. Settings that stored candles depend on (chains, max_future, ...) change with `klined reset` and a\n"
       "replay, which takes the trades in by itself: then don't put them back.\n"
+      "\n"
+      "Put back only what the present rules refuse at its first place too. The record that is put back comes later "
+      "than\n"
+      "dedupe_window, and nothing tells that it stands for the trade at its first place: where a later version, or "
+      "other\n"
+      "settings, accept that one, every replay (`reset`, `rebuild`, `verify`) counts the trade TWICE, and\n"
+      "`verify --repair` writes that count. After a mend of the rules prefer `klined rebuild` to this command.\n"
       "With ACLs: WRITE on the input topics, the dead-letter topics and transactional ids <group>-dlq-*.\n");
   retry_command->callback([arguments, &exit_code] { exit_code = dlq(Verb::kRetry, *arguments); });
   set_manual(*command,

@@ -21,6 +21,7 @@ constexpr Milliseconds kDelivery{30'000};
 constexpr std::size_t kPollMessages = 5000;
 constexpr std::size_t kPollBytes = std::size_t{8} << 20U;
 constexpr std::size_t kPipeline = 200;  // hashes asked for at once
+constexpr int kMendAttempts = 50;
 constexpr Milliseconds kRound{500};
 constexpr Milliseconds kStill{30'000};      // stored offsets that stand still for so long: no job is there
 constexpr Milliseconds kCacheLags{10'000};  // behind the tables: its writes wait for nobody, and nobody for them
@@ -229,15 +230,27 @@ Status CachedReader::mend(const CandleKey& candle, const proto::Kline* kline, st
   const SeriesName series{candle.chain, candle.pair, candle.interval};
   const std::string key = redis_key_of(series);
   const std::string field = std::to_string(candle.time);
-  // Whatever the job writes between the look and the write makes the write void: then the field has its own, newer one.
+  for (int attempt = 0; attempt < kMendAttempts; ++attempt) {
+    const Result<bool> done = try_mend(series, key, field, kline, largest);
+    if (!done) return std::unexpected(in_redis(connection_, done.error()));
+    if (*done) return {};
+  }
+  return retry(fmt::format("redis {}: {} changes all the time", connection_.address().to_string(), key));
+}
+
+// False where the hash, perhaps another field of it, was changed between the look and the write: then nothing is
+// written.
+Result<bool> CachedReader::try_mend(const SeriesName& series, const std::string& key, const std::string& field,
+                                    const proto::Kline* kline, std::int64_t largest) {
   connection_.add({"WATCH", key});
   connection_.add({"EXISTS", key});
   connection_.add({"HGET", key, field});
   auto replies = connection_.run();
-  if (!replies) return std::unexpected(in_redis(connection_, replies.error()));
+  if (!replies) return std::unexpected(replies.error());
   const redisReply& held = *replies->at(2);
+  const auto time = time_of_field(series.interval, field);
   const auto version =
-      held.type == REDIS_REPLY_STRING ? version_of_value(series, candle.time, klined::text_of(held)) : std::nullopt;
+      time && held.type == REDIS_REPLY_STRING ? version_of_value(series, *time, klined::text_of(held)) : std::nullopt;
   const bool is_newer = version && version->revision > std::max(largest, kline == nullptr ? 0 : kline->total_count());
   if (replies->at(1)->integer == 0 || is_newer) {
     connection_.add({"UNWATCH"});
@@ -252,8 +265,10 @@ Status CachedReader::mend(const CandleKey& candle, const proto::Kline* kline, st
     connection_.add({"EXEC"});
   }
   replies = connection_.run();
-  if (!replies) return std::unexpected(in_redis(connection_, replies.error()));
-  return {};
+  if (!replies) return std::unexpected(replies.error());
+  const redisReply& last = *replies->back();
+  if (last.type == REDIS_REPLY_ERROR) return retry(std::string(klined::text_of(last)));
+  return last.type != REDIS_REPLY_NIL;
 }
 
 // ---- The check -----------------------------------------------------------------------------------------------------

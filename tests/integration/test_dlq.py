@@ -176,6 +176,13 @@ class DeadLetters(unittest.TestCase):
                 self.assertEqual(done.returncode, 2, done)
                 self.assertIn(said, done.stderr)
             self.assertEqual(site.command("dlq", stdin=subprocess.DEVNULL).returncode, 2)
+            for verb in ("show", "retry"):
+                done = site.command("dlq", verb, "--config", config, "--partition", "99")
+                self.assertEqual(done.returncode, 2, done)
+                self.assertIn("--partition 99: there is no such partition", done.stderr)
+                last = str(site.partitions - 1)
+                self.assertEqual(site.command("dlq", verb, "--config", config, "--partition", last).returncode, 0)
+            self.assertEqual(site.command("dlq", "show", "--config", config, "--limit", "-1").returncode, 2)
 
 
 if __name__ == "__main__":

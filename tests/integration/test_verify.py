@@ -147,6 +147,12 @@ class Verify(unittest.TestCase):
             self.assertEqual(status, 2)
             self.assertIn("dedupe_window", said)
             self.assertEqual(verify(site, config, "--interval", "7m")[0], 2)
+            self.assertEqual(verify(site, config, "--limit", "-1")[0], 2)
+            status, _, said = verify(site, config, "--pair", "NoSuchPair")
+            self.assertEqual(status, 2)
+            self.assertIn("--pair NoSuchPair: there is no candle of that pair", said)
+            (pair,) = site.rows("SELECT pair_address FROM trade_kline_1d LIMIT 1")[0]
+            self.assertEqual(verify(site, config, "--pair", pair)[0], 0)
             job.stop()
 
 

@@ -109,6 +109,61 @@ class Outputs(unittest.TestCase):
             job.stop()
 
 
+class CountedTooMany(unittest.TestCase):
+    """A row with too large a count: its revision is larger than the right one, so nothing heals by itself."""
+
+    def test_that_the_job_has_published(self):
+        with Site(partitions=1) as site:
+            site.init()
+            config = site.write_config("plain")
+            noon = int(time.time()) // 86_400 * 86_400 - 43_200
+            trader = Trader()
+            site.send([trader.batch(noon)])
+            job = site.start("first")
+            site.await_drained(job)
+            job.stop()
+            site.rows("UPDATE trade_kline_1d SET buy_count = buy_count + 50, `count` = `count` + 50 "
+                      "WHERE pair_address = 'PairA'")
+            job = site.start()
+            site.send([trader.batch(noon + 60)])
+            site.await_drained(job)
+            found = places_of(site, config)[1]
+            self.assertEqual({(where, pair) for where, _, pair, _ in found},
+                             {("mysql", "PairA"), ("kafka", "PairA"), ("redis", "PairA")})
+            status, _, said = verify(site, config, "--repair")  # It is not told where to look.
+            self.assertEqual(status, 1)
+            self.assertRegex(said, r"stays wrong for readers of klines-\S+: 1d PairA .*: published with revision 52, is 2")
+            self.assertIn("1 candles were published with a larger revision than they have", said)
+            left = {("kafka", "1d", "PairA", noon - noon % 86_400): "wrong"}
+            self.assertEqual(places_of(site, config)[:2], (1, left))
+            for minute in range(2, 5):
+                site.send([trader.batch(noon + 60 * minute)])
+                site.await_drained(job)
+                self.assertEqual(places_of(site, config)[:2], (1, left))
+            job.stop()
+
+    def test_that_only_the_cache_has(self):
+        """The cache's own look at the tables put it there."""
+        with Site(partitions=1) as site:
+            site.init()
+            config = site.write_config("plain")
+            noon = int(time.time()) // 86_400 * 86_400 - 43_200
+            trader = Trader()
+            site.send([trader.batch(noon), trader.batch(noon + 600)])
+            job = site.start("first")
+            site.await_drained(job)
+            job.stop()
+            site.rows("UPDATE trade_kline_1m SET sell_count = sell_count + 1 WHERE pair_address = 'PairA' "
+                      "ORDER BY candle_time LIMIT 1")
+            job = site.start()
+            job.await_log("Redis was compared with the tables: .* candles_written=1 ")
+            damage = {("mysql", "1m", "PairA", noon): "wrong", ("redis", "1m", "PairA", noon): "wrong"}
+            self.assertEqual(places_of(site, config)[:2], (1, damage))
+            self.assertEqual(verify(site, config, "--repair")[0], 0)
+            self.assertEqual(places_of(site, config)[:2], (0, {}))
+            job.stop()
+
+
 class Shared(unittest.TestCase):
     def test_repairs_under_several_processes(self):
         """Each is refused once, claims its share again, and goes on."""

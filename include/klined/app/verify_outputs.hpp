@@ -83,6 +83,8 @@ class CachedReader {
 
  private:
   Status connected();
+  Result<bool> try_mend(const SeriesName& series, const std::string& key, const std::string& field,
+                        const proto::Kline* kline, std::int64_t largest);
 
   RedisConnection connection_;
   std::int64_t missing_ = 0;

@@ -45,8 +45,9 @@ class KnownVersions {
 // Writes batches of updates: HSET and PEXPIRE. A hash that has grown beyond `keep` candles is trimmed a little later,
 // since reading the names of its fields costs as much as a hundred updates: so it is done once for many new candles.
 //
-// Law: a field's version in Redis never goes down. A candle whose version in Redis isn't known is read first; that is
-// race-free as long as one process writes a series, which the offsets in MySQL see to.
+// Law: it never takes a field's version in Redis down. A candle whose version in Redis isn't known is read first; that
+// is race-free as long as one process writes a series, which the offsets in MySQL see to. One that Redis holds a newer
+// version of is read each time: `klined verify --repair` may mend that.
 // Owned by the cache's thread. A failure leaves the batch to be written again, which does no harm.
 class RedisWriter {
  public:
