@@ -27,7 +27,7 @@ constexpr Milliseconds kStill{30'000};  // stored offsets that stand still for s
 
 // ---- What readers have ---------------------------------------------------------------------------------------------
 
-std::int64_t Pass::revision_of(const CandleKey& key) const {
+std::int64_t Pass::revision_of(const CandleKey& key) {
   const Recomputation::Entry* const entry = again_.find(key);
   return entry == nullptr ? 0 : entry->candle.revision();
 }
@@ -148,7 +148,7 @@ Status Pass::mend_outputs(Seen& seen) {
 }
 
 // Readers keep the largest revision that they have seen.
-Pass::Revisions Pass::beyond_repair(const Seen& seen) const {
+Pass::Revisions Pass::beyond_repair(const Seen& seen) {
   Revisions beyond;
   for (const auto& [key, largest] : seen.published) {
     if (largest > revision_of(key)) beyond.emplace(key, largest);

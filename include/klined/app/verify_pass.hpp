@@ -97,12 +97,12 @@ class Pass {
   };
   Result<std::size_t> repair_rows(std::uint64_t& owner);
   void await_claims(std::uint64_t owner, Milliseconds patience) const;
-  std::int64_t revision_of(const CandleKey& key) const;
+  std::int64_t revision_of(const CandleKey& key);
   bool counts_too_many(const Finding& finding) const;
   void look_outside(const std::vector<CandleKey>& rows, const Revisions& too_many, Seen& seen) const;
   Status await_tables(const std::vector<CandleKey>& rows, const Seen& seen);
   Status mend_outputs(Seen& seen);
-  Revisions beyond_repair(const Seen& seen) const;
+  Revisions beyond_repair(const Seen& seen);
   bool is_closed(const CandleKey& key) const;
   bool is_uncertain(UnixSeconds time) const { return uncertain_ && time <= *uncertain_; }
   bool wants(const CandleKey& key) const { return again_.wants(hash_of_pair(key.chain, key.pair), key.pair); }
