@@ -136,6 +136,8 @@ class Bench:
                     return {int(partition): int(offset) for partition, offset in cursor.fetchall()} == wanted
                 began = time.monotonic()
                 jobs = [site.start(f"job-{number}", **changes) for number in range(processes)]
+                if profile:
+                    time.sleep(0.5)  # until the threads are there, which perf would miss as they come
                 recorder = stages.record(jobs[0].pid, profile) if profile else None
                 wait_until("the whole input to be committed", is_done, 1800, 0.05)
             seconds = time.monotonic() - began
