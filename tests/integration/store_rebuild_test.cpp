@@ -1,4 +1,6 @@
 // What a rebuild may take away from whom: nothing that is another's, and no row from a reader.
+#include <thread>
+
 #include "klined/store/group_lock.hpp"
 #include "klined/store/shadow_tables.hpp"
 #include "store_support.hpp"
@@ -58,7 +60,7 @@ TEST_F(Rebuilding, SwapsWhileItHolds) {
   ASSERT_TRUE(rebuild.note_told());
   ASSERT_TRUE(rebuild.finish(false));
   EXPECT_EQ(tables_in(shadow_.database), "0");
-  EXPECT_EQ(ask("SELECT name FROM stream_meta WHERE name LIKE 'rebuild%' ORDER BY name"), "rebuilt");
+  EXPECT_EQ(ask("SELECT name FROM stream_meta WHERE name LIKE 'rebuil%' ORDER BY name"), "rebuilt");
   EXPECT_TRUE(next.claim(request(2)));
 }
 
