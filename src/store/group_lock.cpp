@@ -11,6 +11,8 @@ namespace klined {
 
 namespace {
 
+constexpr std::string_view kNobody = "nobody";
+
 MySqlOptions with_short_idle(MySqlOptions options) {
   options.idle_timeout = GroupLock::kIdle;
   // A ping that is not answered by then leaves no time to stop before the server gives the lock away.
@@ -75,12 +77,22 @@ void GroupLock::release() {
   if (!connection_.query(sql.view(), "release the group's lock")) connection_.close();
 }
 
+Result<std::string> GroupLock::acquire_or_name_holder(Milliseconds timeout) {
+  while (true) {
+    const Result<bool> acquired = try_acquire(timeout);
+    if (!acquired) return std::unexpected(acquired.error());
+    if (*acquired) return std::string();
+    // It may have been freed since: then it is there to be had.
+    if (std::string name = holder(); name != kNobody) return name;
+  }
+}
+
 std::string GroupLock::holder() {
   SqlText sql;
   sql << "SELECT IS_USED_LOCK(";
   sql.quoted(name_) << ')';
   Result<SqlRows> used = connection_.ask(sql.view(), "ask for the lock's holder");
-  if (!used || !used->next() || used->is_null(0)) return "nobody";
+  if (!used || !used->next() || used->is_null(0)) return std::string(kNobody);
   const std::uint64_t id = used->unsigned_integer(0);
   // Needs no right for connections of the same user; without one the number must do.
   Result<SqlRows> process = connection_.ask(

@@ -39,6 +39,10 @@ class GroupLock {
   bool held() const { return held_; }
   void release();
 
+  // try_acquire() that says who is in the way: "" where this object holds the lock now. Where a process has just died,
+  // the server may take a moment to notice: give it `timeout`.
+  Result<std::string> acquire_or_name_holder(Milliseconds timeout);
+
   // Which connection of the server holds it now ("connection 17 of klined@10.0.0.7"); for messages.
   std::string holder();
 
