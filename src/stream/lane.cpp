@@ -91,7 +91,7 @@ bool Lane::can_apply(const DecodedBatch& batch) { return takes_trades() && has_r
 bool Lane::takes_trades() const {
   if (failed_ || flush_step_ == FlushStep::kDraining || has_unsent()) return false;
   if (loads_in_flight_ >= kLoadsInFlight) return false;
-  return flush_step_ == FlushStep::kNone || book_.dirty_count() < 4 * options_.flush.rows;
+  return flush_step_ == FlushStep::kNone || book_.dirty_count() < 4 * flush_now().rows;
 }
 
 // Every trade may be a new pair's, and make a candle at each interval.
@@ -378,7 +378,7 @@ bool Lane::flush_is_due() const {
   const bool something =
       moved_ || book_.dirty_count() > 0 || closed_until() >= committed_closed_until_ + kClosedUntilStep;
   if (!something) return false;
-  const LaneOptions::Flush& flush = now_.catching_up ? options_.catch_up_flush : options_.flush;
+  const LaneOptions::Flush& flush = flush_now();
   return draining_ || now_.now - last_snapshot_ >= flush.interval || book_.dirty_count() >= flush.rows || is_full();
 }
 

@@ -170,6 +170,7 @@ class Lane {
   void request_loads();
   bool publish();
   bool publish_pair(const CandleBook::PairChanges& changes);
+  const LaneOptions::Flush& flush_now() const { return now_.catching_up ? options_.catch_up_flush : options_.flush; }
   bool flush_is_due() const;
   void advance_flush();
   void take_snapshot();
