@@ -136,6 +136,8 @@ class Bench:
                     return {int(partition): int(offset) for partition, offset in cursor.fetchall()} == wanted
                 began = time.monotonic()
                 jobs = [site.start(f"job-{number}", **changes) for number in range(processes)]
+                if profile:
+                    time.sleep(0.5)  # until the threads are there, which perf would miss as they come
                 recorder = stages.record(jobs[0].pid, profile) if profile else None
                 wait_until("the whole input to be committed", is_done, 1800, 0.05)
             seconds = time.monotonic() - began
@@ -240,7 +242,7 @@ class Bench:
         found = {}
         for pairs in (100, 1_000, 10_000) if self.options.quick else (100, 1_000, 10_000, 100_000, 1_000_000):
             topic = self.topic(f"pairs{pairs}", trades=trades, pairs=pairs, zipf=0, event_rate=2500)
-            one = self.klined(topic, trades, redis=None, **ROOMY)
+            one = self.klined(topic, trades, **ROOMY)
             say(f"pairs {pairs:,}: {one['cpu_s_per_million']:.2f} CPU s a million, {one['rss_peak_bytes'] / 1048576:.0f} MiB")
             found |= {f"{pairs}_{name}": one[name] for name in ("cpu_s_per_million", "rss_peak_bytes", "trades_per_s")}
         return found
@@ -275,7 +277,7 @@ class Bench:
     def scale(self):
         """A topic keyed by slot through `klined route`, and what it writes through one and through two processes."""
         trades = 100_000 if self.options.quick else MILLION
-        topic = self.topic(f"on3", trades=trades, partitions=3, pairs=200, event_rate=2500)
+        topic = self.topic("on3", trades=trades, partitions=3, pairs=200, event_rate=2500)
         with Site(topic=topic) as site:
             site.delete_topics([f"{topic}-by-pair"])
             path = site.write_config("route", output={"partitions": 4}, metrics={"listen": f"127.0.0.1:{free_port()}"})

@@ -36,8 +36,8 @@ CREATE TABLE IF NOT EXISTS stream_pair (
 ) ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
 -- consumer_group: whose candles these are. settings: what they depend on. reset: a reset was begun and is not done.
--- rebuild: a rebuild fills these tables, or has swapped them in and is not done. rebuilt: when. held_until: until then
--- (unix s) nobody may claim, since they are about to be swapped.
+-- rebuild: a rebuild fills these tables, or has swapped them in and is not done; rebuild_of: for which database,
+-- rebuild_in: by way of which schema. rebuilt: when.
 CREATE TABLE IF NOT EXISTS stream_meta (
   name VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   value VARCHAR(4096) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,

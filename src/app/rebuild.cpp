@@ -23,7 +23,7 @@ namespace {
 
 constexpr Milliseconds kShowOnTerminal{200};
 constexpr Milliseconds kShowInLog{10'000};
-// For how long the job is held up at most, should this process die in the middle.
+// For how long the job is held up at most, should this process hang in the middle, or its host vanish.
 constexpr std::chrono::seconds kHold{60};
 constexpr Milliseconds kCatchUp{20'000};
 constexpr Milliseconds kRenameFor{5'000};
@@ -76,7 +76,8 @@ Status Rebuild::begin_or_go_on(const ShadowTables::Found& found) {
   if (found.stage == ShadowStage::kBuilding && !arguments_.restart) return go_on(found);
   if (found.stage != ShadowStage::kNone) {
     spdlog::info("rebuild: deleting what an earlier one left in database {}", tables_.schema());
-    if (Status dropped = tables_.drop(); !dropped) return dropped;
+    const Status dropped = found.stage == ShadowStage::kKept ? tables_.drop_old() : tables_.drop_rebuilt();
+    if (!dropped) return dropped;
   }
   return begin();
 }
@@ -264,9 +265,7 @@ Result<bool> Rebuild::try_to_swap(ShadowRun& run) {
     spdlog::info("rebuild: the tables are swapped: the job was held up for {} ms", since());
     return true;
   }
-  if (const Status released = tables_.release(); !released) {
-    spdlog::warn("rebuild: the job goes on only in {} s at most: {}", kHold.count(), released.error().message);
-  }
+  tables_.release();
   if (!swapped && (swapped.error().kind == ErrorKind::kFatal || stopping_)) return swapped;
   spdlog::warn("rebuild: not swapped this time, the job goes on after {} ms: {}", since(),
                swapped ? "other transactions use the tables" : swapped.error().message);
@@ -279,6 +278,9 @@ Result<bool> Rebuild::rename(UnixSeconds closed_until) {
     const Status done = tables_.swap(config_.intervals, closed_until);
     if (done) return true;
     if (done.error().kind == ErrorKind::kFatal) return std::unexpected(done.error());
+    if (!tables_.holds()) {
+      return retry(fmt::format("the server has ended the hold, the job may have gone on: {}", done.error().message));
+    }
     spdlog::info("rebuild: the tables are in use: {}", done.error().message);
     if (clock_.now() > until || stopping_) return false;
     std::this_thread::sleep_for(kRenamePause);

@@ -17,15 +17,24 @@ namespace {
 
 constexpr int kDiffer = 1;
 
+// Who is in the way; "" where nobody is.
+Result<std::string> take_lock(GroupLock& lock, const Config& config) {
+  Result<std::string> holder = lock.acquire_or_name_holder(Milliseconds(0));
+  if (!holder || holder->empty()) return holder;
+  spdlog::info("rebuild: another rebuild of group {} runs, or has just died ({}): looking again for {} s", config.group,
+               *holder, GroupLock::kIdle.count());
+  return lock.acquire_or_name_holder(GroupLock::kIdle);
+}
+
 int rebuild(const RebuildArguments& arguments) {
   StopSignals signals;
   const std::optional<Config> config = load_config_or_complain(arguments.config);
   if (!config) return kUsage;
   GroupLock lock(mysql_options(*config), fmt::format("rebuild of {}", config->group));
-  const Result<bool> locked = lock.try_acquire(Milliseconds(0));
-  if (!locked) return fail(locked.error());
-  if (!*locked) {
-    complain(fmt::format("another rebuild of group {} runs ({})", config->group, lock.holder()));
+  const Result<std::string> holder = take_lock(lock, *config);
+  if (!holder) return fail(holder.error());
+  if (!holder->empty()) {
+    complain(fmt::format("another rebuild of group {} runs ({})", config->group, *holder));
     return kUsage;
   }
   std::atomic<bool> stopping{false};
@@ -34,9 +43,9 @@ int rebuild(const RebuildArguments& arguments) {
   keeper.post([&lock, &stopping](const std::stop_token& stop) {
     while (WorkerThread::sleep(stop, GroupLock::kPing)) {
       if (lock.ping()) continue;
-      const Result<bool> again = lock.try_acquire(Milliseconds(0));
-      if (!again || *again) continue;
-      spdlog::error("another rebuild has begun while MySQL was away ({}): leaving it to that one", lock.holder());
+      const Result<std::string> other = lock.acquire_or_name_holder(Milliseconds(0));
+      if (!other || other->empty()) continue;
+      spdlog::error("another rebuild has begun while MySQL was away ({}): leaving it to that one", *other);
       stopping = true;
     }
   });
@@ -103,7 +112,8 @@ CLI::App* add_rebuild(CLI::App& parent, int& exit_code) {
       "stands by with the new config takes over by itself).\n"
       "\n"
       "A rebuild may be killed at any moment: the same command goes on where it was, also after the swap. Other\n"
-      "settings than it was begun with are refused; --restart begins anew.\n"
+      "settings than it was begun with are refused; --restart begins anew. A schema that holds anything but this\n"
+      "rebuild is refused.\n"
       "\n"
       "Candles that begin up to the log's first record's time + max_future + dedupe_window (or of --from's) may hold\n"
       "trades that are gone. A rebuild that would lose such candles is refused unless --keep-older or --drop-older\n"

@@ -65,7 +65,7 @@ Status Rebuild::compare() {
   }
   complain(fmt::format("a rebuild would change {} rows or tables", differences_));
   if (!plan_.is_dry) return {};  // a rebuild had begun: it goes on with them
-  return tables_.drop();
+  return tables_.drop_rebuilt();
 }
 
 Status Rebuild::compare_interval(MySqlConnection& snapshot, MySqlConnection& shadow, Interval interval) {

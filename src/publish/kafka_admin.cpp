@@ -178,10 +178,11 @@ Result<std::optional<int>> KafkaAdmin::partitions_of(const std::string& topic, M
   const auto code = rd_kafka_metadata(client, 0, handle, &metadata, to_ms(timeout));
   rd_kafka_topic_destroy(handle);
   if (code != RD_KAFKA_RESP_ERR_NO_ERROR) return std::unexpected(state_->no_answer(doing, code));
-  const rd_kafka_resp_err_t found =
-      metadata->topic_cnt == 1 ? metadata->topics[0].err : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
-  const int partitions = metadata->topic_cnt == 1 ? metadata->topics[0].partition_cnt : 0;
+  const bool is_told = metadata->topic_cnt == 1;
+  const rd_kafka_resp_err_t found = is_told ? metadata->topics[0].err : RD_KAFKA_RESP_ERR_NO_ERROR;
+  const int partitions = is_told ? metadata->topics[0].partition_cnt : 0;
   rd_kafka_metadata_destroy(metadata);
+  if (!is_told) return retry(fmt::format("{}: kafka's answer says nothing about it", doing));
   if (found == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) return std::nullopt;
   // A partition without a leader is there all the same.
   if (found == RD_KAFKA_RESP_ERR_NO_ERROR || found == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE) {

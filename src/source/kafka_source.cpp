@@ -12,6 +12,7 @@
 #include <optional>
 #include <utility>
 
+#include "broker_questions.hpp"
 #include "klined/base/assertion.hpp"
 #include "klined/base/kafka_client.hpp"
 #include "klined/source/record_headers.hpp"
@@ -40,14 +41,6 @@ TopicPartitionList list_of(const TopicPartition& partition, std::int64_t offset 
 }
 
 int to_ms(Milliseconds duration) { return static_cast<int>(std::max<std::int64_t>(0, duration.count())); }
-
-// UNKNOWN_TOPIC_ID of the protocol; librdkafka has no name for it before 2.4.
-constexpr auto kUnknownTopicId = static_cast<rd_kafka_resp_err_t>(100);
-
-bool is_missing(rd_kafka_resp_err_t code) {
-  return code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
-         code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION || code == kUnknownTopicId;
-}
 
 // An assigned partition and how far it was read.
 struct Reading {
@@ -124,8 +117,7 @@ struct KafkaSource::State {
   Status start_reading();
   void commit_what_waits();
   void fail(std::string message);
-  // The error of a call that got no answer; a refusal by the brokers is fatal.
-  Error no_answer(rd_kafka_resp_err_t code, std::string_view what) const;
+  BrokerQuestions questions() const { return {client->get(), watch, brokers}; }
 
   std::string brokers;
   BrokerWatch watch;
@@ -155,13 +147,6 @@ KafkaSource::State::~State() {
   readings.clear();
   rd_kafka_assign(client->get(), nullptr);
   if (queue != nullptr) rd_kafka_queue_destroy(queue);
-}
-
-Error KafkaSource::State::no_answer(rd_kafka_resp_err_t code, std::string_view what) const {
-  rd_kafka_poll(client->get(), 0);  // the reason comes as an event
-  if (const auto refusal = watch.refusal()) return *refusal;
-  return {ErrorKind::kRetry, fmt::format("{}: {}: {}; check that it runs and that the brokers' addresses are right",
-                                         what, watch.describe(), rd_kafka_err2str(code))};
 }
 
 KafkaSource::KafkaSource(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -194,76 +179,18 @@ Result<std::unique_ptr<KafkaSource>> KafkaSource::open(const KafkaSourceOptions&
 
 // ---- Questions to the brokers ---------------------------------------------------------------------------------------
 
-namespace {
-
-// One topic's partitions, added to `out`.
-Status add_partitions(const std::string& topic, const rd_kafka_metadata_t& metadata, const std::string& brokers,
-                      std::vector<TopicPartition>& out) {
-  if (metadata.topic_cnt != 1) return retry(fmt::format("kafka at {} tells nothing about topic {}", brokers, topic));
-  const rd_kafka_metadata_topic_t& found = metadata.topics[0];
-  if (is_missing(found.err)) {
-    return fatal(fmt::format("topic {} does not exist on kafka at {}: create it, or correct its name", topic, brokers));
-  }
-  if (found.err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED) {
-    return fatal(fmt::format("topic {} on kafka at {} may not be read: grant READ and DESCRIBE on it", topic, brokers));
-  }
-  if (found.err == RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION) {
-    return fatal(fmt::format("\"{}\" is no name of a topic: letters, digits, '.', '_' and '-' are allowed", topic));
-  }
-  if (found.err != RD_KAFKA_RESP_ERR_NO_ERROR || found.partition_cnt == 0) {
-    return retry(fmt::format("topic {} on kafka at {} is not ready: {}", topic, brokers, rd_kafka_err2str(found.err)));
-  }
-  for (int i = 0; i < found.partition_cnt; ++i) out.push_back({topic, found.partitions[i].id});
-  return {};
-}
-
-}  // namespace
-
 Result<std::vector<TopicPartition>> KafkaSource::partitions_of(const std::vector<std::string>& topics,
                                                                Milliseconds timeout) {
-  rd_kafka_t* const client = state_->client->get();
-  std::vector<TopicPartition> partitions;
-  for (const std::string& name : topics) {
-    rd_kafka_topic_t* const topic = rd_kafka_topic_new(client, name.c_str(), nullptr);
-    if (topic == nullptr) return fatal(fmt::format("\"{}\" is no name of a topic", name));
-    const rd_kafka_metadata_t* metadata = nullptr;
-    const auto code = rd_kafka_metadata(client, 0, topic, &metadata, to_ms(timeout));
-    rd_kafka_topic_destroy(topic);
-    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-      return std::unexpected(state_->no_answer(code, fmt::format("asking for the partitions of topic {}", name)));
-    }
-    const Status added = add_partitions(name, *metadata, state_->brokers, partitions);
-    rd_kafka_metadata_destroy(metadata);
-    if (!added) return std::unexpected(added.error());
-  }
-  std::ranges::sort(partitions);
-  return partitions;
+  return state_->questions().partitions_of(topics, timeout);
 }
 
 Result<OffsetRange> KafkaSource::range_of(const TopicPartition& partition, Milliseconds timeout) {
-  OffsetRange range;
-  const auto code = rd_kafka_query_watermark_offsets(state_->client->get(), partition.topic.c_str(),
-                                                     partition.partition, &range.low, &range.high, to_ms(timeout));
-  if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return range;
-  const std::string name = fmt::format("topic {} partition {}", partition.topic, partition.partition);
-  if (is_missing(code)) return fatal(fmt::format("{} does not exist on kafka at {}", name, state_->brokers));
-  return std::unexpected(state_->no_answer(code, fmt::format("asking for the offsets of {}", name)));
+  return state_->questions().range_of(partition, timeout);
 }
 
 Result<std::int64_t> KafkaSource::offset_at(const TopicPartition& partition, UnixMilliseconds time,
                                             Milliseconds timeout) {
-  const TopicPartitionList list = list_of(partition, time);
-  auto code = rd_kafka_offsets_for_times(state_->client->get(), list.get(), to_ms(timeout));
-  if (code == RD_KAFKA_RESP_ERR_NO_ERROR) code = list->elems[0].err;
-  const std::string name = fmt::format("topic {} partition {}", partition.topic, partition.partition);
-  if (is_missing(code)) return fatal(fmt::format("{} does not exist on kafka at {}", name, state_->brokers));
-  if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-    return std::unexpected(state_->no_answer(code, fmt::format("asking for the offset of a time in {}", name)));
-  }
-  if (list->elems[0].offset >= 0) return list->elems[0].offset;
-  const Result<OffsetRange> range = range_of(partition, timeout);  // no record is that new
-  if (!range) return std::unexpected(range.error());
-  return range->high;
+  return state_->questions().offset_at(partition, time, timeout);
 }
 
 // ---- Reading --------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "klined/base/assertion.hpp"
+#include "klined/store/group_lock.hpp"
 #include "klined/store/offset_columns.hpp"
 #include "klined/store/schema.hpp"
 
@@ -46,6 +47,10 @@ std::optional<SettingDifference> find_difference(std::string_view stored, std::s
       return SettingDifference{name, value(theirs, name), value(ours, name)};
   }
   return std::nullopt;
+}
+
+std::string swap_lock_name(std::string_view database, std::string_view group) {
+  return GroupLock::name_of(database, fmt::format("swap of {}", group));
 }
 
 Result<Claim> ClaimTransaction::run() {
@@ -104,9 +109,7 @@ Status ClaimTransaction::check_meta() {
         "mysql: a reset of database {} was broken off, its candles are incomplete: run `klined reset` again",
         database()));
   }
-  if (const auto until = meta.find(kHeldUntil); until != meta.end()) {
-    if (auto free = check_hold(until->second); !free) return free;
-  }
+  if (auto free = check_hold(); !free) return free;
   if (meta["consumer_group"] != request_.group) {
     return fatal(
         fmt::format("mysql: the tables of database {} hold the candles of consumer group \"{}\", not of \"{}\": "
@@ -125,14 +128,15 @@ Status ClaimTransaction::check_meta() {
   return {};
 }
 
-// A rebuild is about to swap the tables. Where it died meanwhile, its time runs out.
-Status ClaimTransaction::check_hold(const std::string& until) {
+// Only the session that has the lock can swap. So either it is there, and this claim waits; or it is gone, and so is
+// the swap. Looked at with stream_meta locked: whoever takes the lock from here on reads the offsets after this claim.
+Status ClaimTransaction::check_hold() {
   sql_.clear();
-  sql_ << "SELECT UNIX_TIMESTAMP()<";
-  sql_.quoted(until);
-  Result<SqlRows> rows = connection_.query(sql_.view(), "read the server's time");
+  sql_ << "SELECT IS_FREE_LOCK(";
+  sql_.quoted(swap_lock_name(database(), request_.group)) << ')';
+  Result<SqlRows> rows = connection_.query(sql_.view(), "look for a rebuild that swaps");
   if (!rows) return std::unexpected(rows.error());
-  if (rows->next() && rows->text(0) == "0") return {};
+  if (rows->next() && rows->text(0) == "1") return {};
   return retry(fmt::format("mysql: a rebuild is swapping the tables of database {}", database()));
 }
 

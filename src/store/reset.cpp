@@ -108,11 +108,11 @@ Status end_reset(MySqlConnection& connection, std::string_view group, const std:
 Result<std::vector<std::string>> reset(const MySqlOptions& options, std::string_view group,
                                        const std::optional<ResetPlace>& place) {
   GroupLock lock(options, group);
-  const Result<bool> locked = lock.try_acquire(Milliseconds(0));
-  if (!locked) return std::unexpected(locked.error());
-  if (!*locked) {
+  const Result<std::optional<std::string>> other = lock.acquire_alone();
+  if (!other) return std::unexpected(other.error());
+  if (*other) {
     return fatal(fmt::format("mysql: a process of consumer group \"{}\" runs ({}): stop it first, nothing was emptied",
-                             group, lock.holder()));
+                             group, **other));
   }
   MySqlConnection connection(options);
   if (auto done = begin_reset(connection, group); !done) return std::unexpected(done.error());

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <random>
 
 #include "klined/store/claim_transaction.hpp"
@@ -17,8 +18,12 @@ namespace klined {
 namespace {
 
 constexpr std::string_view kBefore = "before_";
-constexpr std::string_view kMark = "rebuild";  // in stream_meta
+// In stream_meta.
+constexpr std::string_view kMark = "rebuild";
+constexpr std::string_view kMarkOf = "rebuild_of";
+constexpr std::string_view kMarkIn = "rebuild_in";
 constexpr std::string_view kTold = "told";
+constexpr std::string_view kKept = "kept";
 constexpr std::string_view kMeta = "stream_meta";
 constexpr unsigned kUnknownDatabase = 1049;
 // While a RENAME waits for the tables, every new statement on them waits behind it.
@@ -47,6 +52,16 @@ std::vector<Interval> intervals_among(const std::set<std::string>& tables, std::
     if (tables.contains(fmt::format("{}{}", prefix, table_of(interval)))) intervals.push_back(interval);
   }
   return intervals;
+}
+
+std::string origin_of(const RebuildMark& mark) {
+  return mark.of.empty() ? "another database, or by an older klined," : "database " + mark.of;
+}
+
+// Servers on some systems do not tell such names apart.
+bool are_alike(std::string_view a, std::string_view b) {
+  const auto lower = [](unsigned char c) { return std::tolower(c); };
+  return std::ranges::equal(a, b, {}, lower, lower);
 }
 
 }  // namespace
@@ -86,11 +101,14 @@ std::string rename_statement(std::string_view live, std::string_view shadow, con
 }
 
 ShadowTables::ShadowTables(const MySqlOptions& live, std::string schema, std::string group)
-    : group_(std::move(group)), live_(live), shadow_([&live, &schema] {
+    : group_(std::move(group)),
+      live_(live),
+      shadow_([&live, &schema] {
         MySqlOptions options = live;
         options.database = std::move(schema);
         return options;
-      }()) {}
+      }()),
+      holding_(live) {}
 
 // The statement in sql_, outside of a transaction.
 Status ShadowTables::run(MySqlConnection& connection, std::string_view what) {
@@ -119,14 +137,46 @@ Result<std::set<std::string>> ShadowTables::tables_of(std::string_view schema) {
   return tables;
 }
 
-Result<std::optional<std::string>> ShadowTables::mark_of(std::string_view schema) {
+Result<std::optional<RebuildMark>> ShadowTables::mark_in(std::string_view meta) {
   sql_.clear();
-  sql_ << "SELECT value FROM " << qualified(schema, kMeta) << " WHERE name=";
-  sql_.quoted(kMark);
+  sql_ << "SELECT name,value FROM " << meta;
   Result<SqlRows> rows = live_.ask(sql_.view(), "read the rebuild's mark");
   if (!rows) return std::unexpected(rows.error());
-  if (!rows->next()) return std::nullopt;
-  return std::string(rows->text(0));
+  RebuildMark mark;
+  bool is_there = false;
+  while (rows->next()) {
+    const std::string_view name = rows->text(0);
+    if (name == kMark) mark.state = rows->text(1);
+    if (name == kMarkOf) mark.of = rows->text(1);
+    if (name == kMarkIn) mark.in = rows->text(1);
+    is_there = is_there || name == kMark;
+  }
+  if (!is_there) return std::nullopt;
+  return mark;
+}
+
+// What the swap has moved is in the schema that it was made with, and nowhere else.
+Status ShadowTables::check_swapped_with(const RebuildMark& live_mark) const {
+  if (live_mark.in == schema() && live_mark.of == database()) return {};
+  if (live_mark.of != database()) {
+    return fatal(
+        fmt::format("mysql: the tables of database {0} come from an unfinished rebuild of {1} (were they copied from "
+                    "there?): finish that one; or, if nothing of it is to be published any more, DELETE FROM {0}.{2} "
+                    "WHERE name='{3}', and run it again",
+                    database(), origin_of(live_mark), kMeta, kMark));
+  }
+  return fatal(fmt::format(
+      "mysql: the tables of database {} were swapped by a rebuild with --schema {}, which is not ended: run "
+      "it again with --schema {}, nothing was done in {}",
+      database(), live_mark.in, live_mark.in, schema()));
+}
+
+Status ShadowTables::check_ours(const std::optional<RebuildMark>& mark) const {
+  if (mark && mark->of == database() && mark->in == schema()) return {};
+  return fatal(
+      fmt::format("mysql: database {} holds tables of a rebuild of {}, not of database {}: name another one with "
+                  "--schema, or delete it by hand if nobody needs it",
+                  schema(), origin_of(mark.value_or(RebuildMark())), database()));
 }
 
 Status ShadowTables::check_live() {
@@ -157,14 +207,14 @@ Status ShadowTables::check_live() {
                            database()));
 }
 
-// Held by the connection that renames, for as long as it does. A process may be gone while the server still works on
-// its statement; and while it does, the list of tables shows some of both sets.
-Status ShadowTables::take_turn(int seconds) {
+// Held by the session that renames, from the hold on. A process may be gone while the server still works on its
+// statement; and while it does, the list of tables shows some of both sets.
+Status ShadowTables::take_turn(MySqlConnection& connection, int seconds) {
   sql_.clear();
   sql_ << "SELECT GET_LOCK(";
-  sql_.quoted(GroupLock::name_of(database(), fmt::format("swap of {}", group_))) << ',';
+  sql_.quoted(swap_lock_name(database(), group_)) << ',';
   sql_.integer(seconds) << ')';
-  Result<SqlRows> rows = live_.ask(sql_.view(), "take a turn at swapping");
+  Result<SqlRows> rows = connection.ask(sql_.view(), "take a turn at swapping");
   if (!rows) return std::unexpected(rows.error());
   if (rows->next() && rows->text(0) == "1") return {};
   return retry(fmt::format("mysql: the tables of database {} are just being swapped", database()));
@@ -173,26 +223,42 @@ Status ShadowTables::take_turn(int seconds) {
 void ShadowTables::end_turn() {
   sql_.clear();
   sql_ << "SELECT RELEASE_LOCK(";
-  sql_.quoted(GroupLock::name_of(database(), fmt::format("swap of {}", group_))) << ')';
+  sql_.quoted(swap_lock_name(database(), group_)) << ')';
   if (!live_.ask(sql_.view(), "end a turn at swapping")) live_.close();
 }
 
 Result<ShadowTables::Found> ShadowTables::look() {
-  if (auto turn = take_turn(kTurnWait); !turn) return std::unexpected(turn.error());
+  if (are_alike(schema(), database())) {
+    return fatal(
+        fmt::format("--schema: {} is the database of the tables in use: the new ones need one of their own", schema()));
+  }
+  if (auto turn = take_turn(live_, kTurnWait); !turn) return std::unexpected(turn.error());
   end_turn();
   if (auto checked = check_live(); !checked) return std::unexpected(checked.error());
   const Result<std::set<std::string>> tables = tables_of(schema());
   if (!tables) return std::unexpected(tables.error());
-  const auto live_mark = mark_of(database());
+  const auto live_mark = mark_in(qualified(database(), kMeta));
   if (!live_mark) return std::unexpected(live_mark.error());
-  std::optional<std::string> shadow_mark;
-  if (tables->contains(std::string(kMeta))) {
-    auto mark = mark_of(schema());
-    if (!mark) return std::unexpected(mark.error());
-    shadow_mark = std::move(*mark);
+  const auto mark_among = [&](const std::string& meta) -> Result<std::optional<RebuildMark>> {
+    if (!tables->contains(meta)) return std::nullopt;
+    return mark_in(qualified(schema(), meta));
+  };
+  const auto shadow_mark = mark_among(std::string(kMeta));
+  if (!shadow_mark) return std::unexpected(shadow_mark.error());
+  const auto state = [](const RebuildMark& mark) { return mark.state; };
+  Found found{.stage = stage_of(*tables, shadow_mark->transform(state), live_mark->transform(state)),
+              .plan = shadow_mark->transform(state).value_or(""),
+              .settings = {}};
+  if (*live_mark) {
+    if (auto right = check_swapped_with(**live_mark); !right) return std::unexpected(right.error());
   }
-  Found found{.stage = stage_of(*tables, shadow_mark, *live_mark), .plan = shadow_mark.value_or(""), .settings = {}};
+  if (found.stage == ShadowStage::kKept) {
+    const auto kept_mark = mark_among(before_name(kMeta));
+    if (!kept_mark) return std::unexpected(kept_mark.error());
+    if (auto ours = check_ours(*kept_mark); !ours) return std::unexpected(ours.error());
+  }
   if (found.stage != ShadowStage::kBuilding) return found;
+  if (auto ours = check_ours(*shadow_mark); !ours) return std::unexpected(ours.error());
   sql_.clear();
   sql_ << "SELECT value FROM " << qualified(schema(), kMeta) << " WHERE name='settings'";
   Result<SqlRows> rows = live_.ask(sql_.view(), "read the shadow set's settings");
@@ -215,11 +281,15 @@ Result<std::vector<Interval>> ShadowTables::intervals_in_use() {
 
 // ---- Building ------------------------------------------------------------------------------------------------------
 
-Status ShadowTables::write_mark(std::string_view schema, std::string_view value) {
+Status ShadowTables::write_mark(std::string_view meta, std::string_view state) {
   sql_.clear();
-  sql_ << "INSERT INTO " << qualified(schema, kMeta) << " (name,value) VALUES (";
+  sql_ << "INSERT INTO " << meta << " (name,value) VALUES (";
   sql_.quoted(kMark) << ',';
-  sql_.quoted(value) << ") ON DUPLICATE KEY UPDATE value=VALUES(value)";
+  sql_.quoted(state) << "),(";
+  sql_.quoted(kMarkOf) << ',';
+  sql_.quoted(database()) << "),(";
+  sql_.quoted(kMarkIn) << ',';
+  sql_.quoted(schema()) << ") ON DUPLICATE KEY UPDATE value=VALUES(value)";
   return run(live_, "note how far the rebuild is");
 }
 
@@ -240,7 +310,12 @@ Status ShadowTables::begin(std::string_view plan, std::span<const Interval> inte
       return std::unexpected(made.error());
     }
   }
-  if (auto marked = write_mark(schema(), plan); !marked) return marked;
+  if (auto marked = write_plan(plan); !marked) return marked;
+  // What one that was broken off at once has made for intervals that the config no longer has: the swap would leave it.
+  std::vector<std::string> surplus = our_tables();
+  const std::vector<std::string> needed = names_of(intervals);
+  std::erase_if(surplus, [&](const std::string& name) { return std::ranges::find(needed, name) != needed.end(); });
+  if (auto dropped = drop_tables(surplus); !dropped) return dropped;
   if (auto made = create_schema(shadow_.options(), intervals); !made) return std::unexpected(made.error());
   // A topic keeps its number for ever: then rows of both sets compare, and may be copied, as they are.
   sql_.clear();
@@ -252,24 +327,34 @@ Status ShadowTables::begin(std::string_view plan, std::span<const Interval> inte
 // ---- The swap ------------------------------------------------------------------------------------------------------
 
 Result<std::vector<LaneOffset>> ShadowTables::hold(std::chrono::seconds time) {
-  if (auto begun = live_.begin("hold the tables"); !begun) return std::unexpected(begun.error());
-  Result<std::vector<LaneOffset>> rows = hold_rows(time);
-  if (!rows) {
-    live_.rollback();
-    return rows;
-  }
-  if (auto committed = live_.commit("hold the tables"); !committed) return retry(committed.error().message);
+  Result<std::vector<LaneOffset>> rows = begin_hold(time);
+  if (!rows) release();
   return rows;
 }
 
-// Whoever owns the rows is refused from here on, and claims wait for the mark to go or to grow old.
-Result<std::vector<LaneOffset>> ShadowTables::hold_rows(std::chrono::seconds time) {
-  Result<SqlRows> meta = live_.query("SELECT name FROM stream_meta FOR UPDATE", "lock stream_meta");
+Result<std::vector<LaneOffset>> ShadowTables::begin_hold(std::chrono::seconds time) {
+  holding_.close();
+  if (auto turn = take_turn(holding_, kTurnWait); !turn) return std::unexpected(turn.error());
+  // From here on nothing that opens the connection anew: begin(), ask(), run().
+  sql_.clear();
+  sql_ << fmt::format("SET SESSION wait_timeout={},lock_wait_timeout={}", time.count(), kRenameWait);
+  for (const std::string_view sql : {sql_.view(), std::string_view("START TRANSACTION")}) {
+    if (auto done = holding_.execute(sql, "hold the tables"); !done) return std::unexpected(done.error());
+  }
+  Result<std::vector<LaneOffset>> rows = hold_rows();
+  if (!rows) return rows;
+  if (auto committed = holding_.commit("hold the tables"); !committed) return retry(committed.error().message);
+  return rows;
+}
+
+// Whoever owns the rows is refused from here on, and claims wait for the session that holds.
+Result<std::vector<LaneOffset>> ShadowTables::hold_rows() {
+  Result<SqlRows> meta = holding_.query("SELECT name FROM stream_meta FOR UPDATE", "lock stream_meta");
   if (!meta) return std::unexpected(meta.error());
   sql_.clear();
   sql_ << "SELECT " << kOffsetColumns << " FROM stream_offset FORCE INDEX (PRIMARY) WHERE consumer_group=";
   sql_.quoted(group_) << " ORDER BY topic,partition_id,lane FOR UPDATE";
-  Result<SqlRows> rows = live_.query(sql_.view(), "read the stored offsets");
+  Result<SqlRows> rows = holding_.query(sql_.view(), "read the stored offsets");
   if (!rows) return std::unexpected(rows.error());
   std::vector<LaneOffset> offsets;
   while (rows->next()) offsets.push_back(read_offset(*rows));
@@ -282,20 +367,8 @@ Result<std::vector<LaneOffset>> ShadowTables::hold_rows(std::chrono::seconds tim
   sql_ << "UPDATE stream_offset SET owner=";
   sql_.unsigned_integer(((static_cast<std::uint64_t>(random()) << 31U) ^ random()) | 1U) << " WHERE consumer_group=";
   sql_.quoted(group_);
-  if (auto done = live_.execute(sql_.view(), "take the offsets over"); !done) return std::unexpected(done.error());
-  sql_.clear();
-  sql_ << "INSERT INTO stream_meta (name,value) VALUES (";
-  sql_.quoted(kHeldUntil) << ",UNIX_TIMESTAMP()+";
-  sql_.integer(time.count()) << ") ON DUPLICATE KEY UPDATE value=VALUES(value)";
-  if (auto done = live_.execute(sql_.view(), "hold claims back"); !done) return std::unexpected(done.error());
+  if (auto done = holding_.execute(sql_.view(), "take the offsets over"); !done) return std::unexpected(done.error());
   return offsets;
-}
-
-Status ShadowTables::release() {
-  sql_.clear();
-  sql_ << "DELETE FROM stream_meta WHERE name=";
-  sql_.quoted(kHeldUntil);
-  return run(live_, "let the job go on");
 }
 
 Status ShadowTables::swap(std::span<const Interval> intervals, UnixSeconds closed_until) {
@@ -303,57 +376,105 @@ Status ShadowTables::swap(std::span<const Interval> intervals, UnixSeconds close
   sql_.clear();
   sql_ << "UPDATE " << qualified(schema(), "stream_offset") << " SET closed_until=LEAST(closed_until,";
   sql_.integer(closed_until) << ')';
-  if (auto done = run(live_, "note what is published as closed"); !done) return done;
+  if (auto done = holding_.execute(sql_.view(), "note what is published as closed"); !done) {
+    return std::unexpected(done.error());
+  }
   sql_.clear();
   sql_ << "INSERT INTO " << qualified(schema(), kMeta)
        << " (name,value) VALUES ('rebuilt',DATE_FORMAT(UTC_TIMESTAMP(),'%Y-%m-%dT%H:%i:%sZ')) ON DUPLICATE KEY UPDATE "
           "value=VALUES(value)";
-  if (auto done = run(live_, "note the time of the rebuild"); !done) return done;
+  if (auto done = holding_.execute(sql_.view(), "note the time of the rebuild"); !done) {
+    return std::unexpected(done.error());
+  }
   const Result<std::set<std::string>> there = tables_of(database());
   if (!there) return std::unexpected(there.error());
   std::vector<std::string> in_use;
   for (const std::string& table : our_tables()) {
     if (there->contains(table)) in_use.push_back(table);
   }
-  sql_.clear();
-  sql_ << fmt::format("SET SESSION lock_wait_timeout={}", kRenameWait);
-  if (auto done = run(live_, "bound the wait for the tables"); !done) return done;
-  if (auto turn = take_turn(0); !turn) return turn;
   const auto renamed =
-      live_.execute(rename_statement(database(), schema(), in_use, names_of(intervals)), "swap the tables");
-  if (live_.is_open()) end_turn();
-  if (renamed) return {};
-  if (live_.is_open()) return std::unexpected(renamed.error());
-  // The answer was lost. The turn comes when the server is done with the statement.
-  spdlog::warn("rebuild: no answer to the swap: {}; looking whether it was done", renamed.error().message);
-  if (auto turn = take_turn(kTurnWait); !turn) return turn;
+      holding_.execute(rename_statement(database(), schema(), in_use, names_of(intervals)), "swap the tables");
+  if (!renamed && holding_.is_open()) return std::unexpected(renamed.error());
+  if (!renamed) {
+    spdlog::warn("rebuild: no answer to the swap: {}; looking whether it was done", renamed.error().message);
+    const Result<bool> swapped = was_swapped();
+    if (!swapped) return std::unexpected(swapped.error());
+    if (!*swapped) return std::unexpected(renamed.error());
+  }
+  release();
+  return {};
+}
+
+// After an answer was lost. The turn comes when the server is done with the statement.
+Result<bool> ShadowTables::was_swapped() {
+  if (auto turn = take_turn(live_, kTurnWait); !turn) return std::unexpected(turn.error());
   end_turn();
-  const auto mark = mark_of(database());
+  const auto mark = mark_in(qualified(database(), kMeta));
   if (!mark) return std::unexpected(mark.error());
-  if (*mark) return {};
-  return std::unexpected(renamed.error());
+  return mark->has_value();
 }
 
 // ---- The end -------------------------------------------------------------------------------------------------------
 
-Status ShadowTables::note_told() { return write_mark(database(), kTold); }
+Status ShadowTables::note_told() { return write_mark(qualified(database(), kMeta), kTold); }
 
 Status ShadowTables::finish(bool keep) {
+  const Result<std::set<std::string>> tables = tables_of(schema());
+  if (!tables) return std::unexpected(tables.error());
   if (!keep) {
-    if (auto dropped = drop(); !dropped) return dropped;
+    if (auto dropped = drop_old(); !dropped) return dropped;
+  } else if (const std::string meta = before_name(kMeta); tables->contains(meta)) {
+    if (auto marked = write_mark(qualified(schema(), meta), kKept); !marked) return marked;
   }
   sql_.clear();
-  sql_ << "DELETE FROM stream_meta WHERE name=";
-  sql_.quoted(kMark);
+  sql_ << "DELETE FROM stream_meta WHERE name IN (";
+  sql_.quoted(kMark) << ',';
+  sql_.quoted(kMarkOf) << ',';
+  sql_.quoted(kMarkIn) << ')';
   return run(live_, "end the rebuild");
 }
 
-Status ShadowTables::drop() {
+Status ShadowTables::drop_rebuilt() {
+  const auto mark = mark_in(qualified(schema(), kMeta));
+  if (!mark) return std::unexpected(mark.error());
+  if (auto ours = check_ours(*mark); !ours) return ours;
+  if (auto dropped = drop_tables(our_tables()); !dropped) return dropped;
+  return drop_empty_schema();
+}
+
+Status ShadowTables::drop_old() {
+  std::vector<std::string> names;
+  for (const std::string& table : our_tables()) names.push_back(before_name(table));
+  if (auto dropped = drop_tables(names); !dropped) return dropped;
+  return drop_empty_schema();
+}
+
+// The one with the mark goes last.
+Status ShadowTables::drop_tables(const std::vector<std::string>& names) {
   const Result<std::set<std::string>> tables = tables_of(schema());
   if (!tables) return std::unexpected(tables.error());
-  if (auto dropped = drop_tables(*tables); !dropped) return dropped;
-  const Result<std::set<std::string>> left = tables_of(schema());
-  if (!left || !left->empty()) return {};
+  std::vector<std::string> there;
+  for (const std::string& name : names) {
+    if (tables->contains(name)) there.push_back(name);
+  }
+  std::ranges::stable_partition(there, [](const std::string& name) { return !name.ends_with(kMeta); });
+  for (const std::string& name : there) {
+    sql_.clear();
+    sql_ << "DROP TABLE IF EXISTS " << qualified(schema(), name);
+    if (auto done = run(live_, fmt::format("drop {}.{}", schema(), name)); !done) return done;
+  }
+  return {};
+}
+
+// Where somebody keeps something else there, it stays.
+Status ShadowTables::drop_empty_schema() {
+  sql_.clear();
+  sql_ << "SELECT (SELECT COUNT(*) FROM information_schema.tables WHERE table_schema=";
+  sql_.quoted(schema()) << ")+(SELECT COUNT(*) FROM information_schema.routines WHERE routine_schema=";
+  sql_.quoted(schema()) << ")+(SELECT COUNT(*) FROM information_schema.events WHERE event_schema=";
+  sql_.quoted(schema()) << ')';
+  Result<SqlRows> left = live_.ask(sql_.view(), "look what is left in the schema");
+  if (!left || !left->next() || left->text(0) != "0") return {};
   sql_.clear();
   sql_ << "DROP DATABASE IF EXISTS ";
   sql_.name(schema());
@@ -362,22 +483,6 @@ Status ShadowTables::drop() {
     spdlog::info("rebuild: the empty schema {} stays: {}", schema(), done.error().message);
   }
   return {};
-}
-
-// The one with the mark goes last.
-Status ShadowTables::drop_tables(const std::set<std::string>& tables) {
-  const auto drop_one = [&](const std::string& table) -> Status {
-    if (!tables.contains(table)) return {};
-    sql_.clear();
-    sql_ << "DROP TABLE IF EXISTS " << qualified(schema(), table);
-    return run(live_, fmt::format("drop {}.{}", schema(), table));
-  };
-  for (const std::string& table : our_tables()) {
-    if (auto done = drop_one(before_name(table)); !done) return done;
-    if (table == kMeta) continue;
-    if (auto done = drop_one(table); !done) return done;
-  }
-  return drop_one(std::string(kMeta));
 }
 
 }  // namespace klined

@@ -121,6 +121,7 @@ Status Job::run() {
   }
   Status status = work();
   membership_.reset();  // leaves the group: the others need not wait for the session timeout
+  seat_keeper_.reset();
   return status;
 }
 
@@ -218,13 +219,21 @@ Result<bool> Job::wait_for_lock() {
 }
 
 Status Job::join_group() {
+  lock_ = std::make_unique<GroupLock>(mysql_options(config_), config_.group);
+  const Status seated = persist("the group's seat in MySQL", [this] { return lock_->take_seat(); });
+  if (!seated) return stopping_ ? Status{} : seated;
+  seat_keeper_ = std::make_unique<WorkerThread>("seat");
+  seat_keeper_->post([this](const std::stop_token& stop) {
+    do {
+      if (lock_->take_seat()) (void)lock_->try_acquire(Milliseconds(0));
+    } while (WorkerThread::sleep(stop, kLockPing));
+  });
   auto joined = GroupMembership::open({.properties = consumer_properties(config_),
                                        .group = config_.group,
                                        .topics = config_.input.topics,
                                        .hand_over_timeout = config_.engine.shutdown_timeout + Milliseconds(5000)});
   if (!joined) return std::unexpected(joined.error());
   membership_ = std::move(*joined);
-  lock_ = std::make_unique<GroupLock>(mysql_options(config_), config_.group);
   return {};
 }
 
@@ -324,7 +333,7 @@ Result<Job::SessionEnd> Job::stream(Session& session) {
     session.assignments.push_back(a);
   }
   if (Status status = session.source->assign(session.assignments); !status) return std::unexpected(status.error());
-  keep_lock(session);
+  if (!membership_) keep_lock(session);
   report(session, true);
   session.partitions_checked_at = session.reported_at = clock_.now();
 
@@ -356,15 +365,13 @@ Result<Job::SessionEnd> Job::stream(Session& session) {
   return SessionEnd::kStopped;
 }
 
-// Where partitions are shared, whoever comes first holds the lock for all: it keeps a process that wants all
-// partitions, and `klined reset`, away.
 void Job::keep_lock(Session& session) {
   session.lock_keeper = std::make_unique<WorkerThread>("lock");
   session.lock_keeper->post([this, &session](const std::stop_token& stop) {
     do {
       if (lock_->held() && lock_->ping().has_value()) continue;
       const Result<bool> again = lock_->try_acquire(Milliseconds(0));
-      if (again && !*again && !membership_) session.lock_lost = true;
+      if (again && !*again) session.lock_lost = true;
     } while (WorkerThread::sleep(stop, kLockPing));
   });
 }

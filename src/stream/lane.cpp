@@ -23,6 +23,7 @@ constexpr UnixSeconds kRetain = 120;
 // again, and each costs more than the trades that changed it.
 constexpr Milliseconds kCatchUpPublish{5000};
 constexpr std::size_t kLookAhead = 4;           // trades
+constexpr std::size_t kLookAheadParts = 8;      // messages, and half as many for their trades
 constexpr std::size_t kLoadKeys = 1000;         // a request
 constexpr std::size_t kLoadsInFlight = 20'000;  // keys
 constexpr std::size_t kHistoryPairs = 200;      // a request
@@ -90,7 +91,7 @@ bool Lane::can_apply(const DecodedBatch& batch) { return takes_trades() && has_r
 bool Lane::takes_trades() const {
   if (failed_ || flush_step_ == FlushStep::kDraining || has_unsent()) return false;
   if (loads_in_flight_ >= kLoadsInFlight) return false;
-  return flush_step_ == FlushStep::kNone || book_.dirty_count() < 4 * options_.flush.rows;
+  return flush_step_ == FlushStep::kNone || book_.dirty_count() < 4 * flush_now().rows;
 }
 
 // Every trade may be a new pair's, and make a candle at each interval.
@@ -119,7 +120,11 @@ std::size_t Lane::candle_bytes() const {
 void Lane::apply(const std::shared_ptr<const DecodedBatch>& batch) {
   KLINED_ASSERT(takes_trades(), "the caller asks first");
   KLINED_ASSERT(batch->parts.empty() || !batch->parts_by_lane.begin.empty(), "a batch's parts are grouped by lane");
-  for (const std::uint32_t part : batch->parts_by_lane.of(options_.lane)) apply_part(batch, batch->parts[part]);
+  const std::span<const std::uint32_t> parts = batch->parts_by_lane.of(options_.lane);
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    if (i + kLookAheadParts < parts.size()) look_ahead(*batch, parts.subspan(i, kLookAheadParts + 1));
+    apply_part(batch, batch->parts[parts[i]]);
+  }
   if (!check(book_.end_batch())) return;
   for (const auto& [log, place] : batch->places) {
     Partition& partition = partitions_.at(log);
@@ -130,6 +135,31 @@ void Lane::apply(const std::shared_ptr<const DecodedBatch>& batch) {
   }
   clocks_ = batch->chain_clocks;
   step();
+}
+
+// Another core has decoded the batch: has the processor fetch what comes soon. Where a message holds few trades,
+// waiting for them would take longer than adding them.
+void Lane::look_ahead(const DecodedBatch& batch, std::span<const std::uint32_t> next) const {
+  constexpr std::size_t kLine = 64;
+  const auto fetch = []<typename T>(const T& thing) {
+    for (std::size_t at = 0; at < sizeof(T); at += kLine) {
+      __builtin_prefetch(reinterpret_cast<const std::byte*>(&thing) + at);
+    }
+  };
+  fetch(batch.parts[next[kLookAheadParts]]);
+  const auto first_trade = [&](std::size_t ahead) -> const Trade* {
+    const DecodedBatch::Part& part = batch.parts[next[ahead]];
+    const std::span<const std::uint32_t> indexes = part.trades_of(options_.lane);
+    return indexes.empty() ? nullptr : &part.decoded.trades[indexes.front()];
+  };
+  if (const Trade* trade = first_trade(kLookAheadParts / 2)) fetch(*trade);
+  if (const Trade* trade = first_trade(kLookAheadParts / 4)) {
+    const DecodedBatch::Part& part = batch.parts[next[kLookAheadParts / 4]];
+    const auto& windows = partitions_.at(part.message.log).dedupe;
+    if (const auto window = windows.find({part.source, trade->chain}); window != windows.end()) {
+      window->second.expect(trade->identity);
+    }
+  }
 }
 
 void Lane::apply_part(const std::shared_ptr<const DecodedBatch>& batch, const DecodedBatch::Part& part) {
@@ -348,7 +378,7 @@ bool Lane::flush_is_due() const {
   const bool something =
       moved_ || book_.dirty_count() > 0 || closed_until() >= committed_closed_until_ + kClosedUntilStep;
   if (!something) return false;
-  const LaneOptions::Flush& flush = now_.catching_up ? options_.catch_up_flush : options_.flush;
+  const LaneOptions::Flush& flush = flush_now();
   return draining_ || now_.now - last_snapshot_ >= flush.interval || book_.dirty_count() >= flush.rows || is_full();
 }
 
@@ -484,8 +514,8 @@ UnixSeconds Lane::closed_until() const {
 
 void Lane::evict() {
   const CandleBook::Durable durable{durable_snapshot_, outbox_.delivered_through()};
-  // A whole round of all pairs takes some seconds.
-  book_.evict(durable, close_clocks_, kRetain, 16 + book_.pair_count() / 256);
+  // A whole round of all pairs takes some seconds, whatever their number.
+  book_.evict(durable, close_clocks_, kRetain, 1 + book_.pair_count() / 128);
   const std::size_t room = std::max(candle_limit_ / 10, wanted_room_);
   book_.shrink(durable, close_clocks_, kRetain, room < candle_limit_ ? candle_limit_ - room : 0);
   for (const auto& [interval, bucket] : book_.take_evicted_open()) expect_stored_open(interval, bucket);

@@ -2,10 +2,13 @@
 """Everything fails at random while klined works on real servers; at the end all of it is compared.
 
     chaos.py --minutes 3 --kills 20 --seed 7
+    chaos.py --routed --minutes 3 --kills 20 --seed 7
 
-Two `klined run` of one group (one active, one standing by) reach Kafka, MySQL and Redis through proxies. A feed and dirty
-messages are the load. A conductor does one thing after another to them, see faults.py. Then everything is mended, the input
-is drained, and tables, published candles, dead letters and Redis are compared with the recomputation.
+Two `klined run` of one group (one active, one standing by) reach Kafka, MySQL and Redis through proxies; or, --routed,
+two `klined route` divide the topic by pair, and three `klined run` share what comes of it. A feed and dirty messages,
+keyed by slot, are the load. A conductor does one thing after another to them, see faults.py. Then everything is mended,
+the input is drained, and tables, published candles, dead letters and Redis are compared with the recomputation of that
+input; with --routed, each routed record is too.
 
 Ends after --minutes, or later where fewer than --kills processes were killed by then.
 Exit status: 0 all equal, 1 something differs or klined ended by itself, 2 could not be carried out.
@@ -28,7 +31,8 @@ from harness import Site, say, wait_until  # noqa: E402  (first: it makes the or
 
 import pymysql  # noqa: E402
 from confluent_kafka import Consumer, TopicPartition  # noqa: E402
-from faults import CHAINS, DirtyLoad, Faults, quantiles  # noqa: E402
+from faults import CHAINS, DirtyLoad, Faults, Runner, quantiles  # noqa: E402
+from test_route import RouterSite  # noqa: E402
 
 START = 1_735_689_600  # 2025-01-01T00:00:00Z
 DRAIN_SECONDS = 300
@@ -134,10 +138,56 @@ class Conductor(Faults):
             runner.tend(time.monotonic())
 
 
-def report(conductor, arrivals, options, site, differ):
-    print(f"\nchaos: seed {options.seed}, {conductor.kills} kills, {sum(conductor.faults.values())} faults")
+class RoutedConductor(Conductor):
+    """The fleet is `klined route`s and the `klined run`s that share what they write: all of them are at work."""
+
+    def __init__(self, site, options):
+        super().__init__(site, options)
+        self.runners += [Runner(self, number, "route") for number in range(1, options.routers + 1)]
+
+    def config_of(self, command):
+        own = self.site.router_config() if command == "route" else self.site.shared()
+        return {**self.config, **own, "kafka": {**own["kafka"], **self.config["kafka"]}}
+
+    def active(self):
+        return None
+
+    def to_freeze(self):
+        return self.some_runner()
+
+
+def compare(site, options):
+    """[{area, compared, differ}], when all is drained."""
+    found = []
+    for area in site.settled(seconds=120):
+        found.append({"area": area.name, "compared": area.compared, "differ": area.differ})
+        for detail in area.shown:
+            print(f"  {detail}", flush=True)
+    if options.routed:
+        routed = {"area": "routed records", "compared": "what differs is told above", "differ": 0}
+        try:
+            routed["compared"] = f"{site.check_routed():,} records"
+        except AssertionError as error:
+            routed["differ"] = 1
+            print(f"  {str(error)[:2000]}", flush=True)  # It holds whole records.
+        found.append(routed)
+    return found
+
+
+# ---- Report ----------------------------------------------------------------------------------------------------------
+
+
+def times(counter):
+    return ", ".join(f"{count} {name}" for name, count in sorted(counter.items()))
+
+
+def report(conductor, arrivals, options, found, trades):
+    print(f"\nchaos: seed {options.seed}, {trades:,} trades, {conductor.kills} kills, "
+          f"{sum(conductor.faults.values())} faults")
+    print(f"  {'fault':<40} {'times':>6}  to")
     for name, _, _ in conductor.FAULTS:
-        print(f"  {name:<45} {conductor.faults[name]:>6}")
+        print(f"  {name:<40} {conductor.faults[name]:>6}  {times(conductor.targets.get(name, {}))}")
+    print(f"  killed: {times(conductor.killed)}")
     first = {}
     for alone in (True, False):
         waits = [stamp - moment for moment, was_alone in conductor.kill_moments if was_alone or not alone
@@ -147,37 +197,44 @@ def report(conductor, arrivals, options, site, differ):
         if values:
             print(f"  kill -9 of the active process to the next published candle ({what}): {values['count']} times, p50 "
                   f"{values['p50']:.2f} s, p90 {values['p90']:.2f} s, p99 {values['p99']:.2f} s, max {values['max']:.2f} s")
-    print(f"  peak memory of a klined: {conductor.peak_mib:.0f} MiB")
+    for command, peak in sorted(conductor.peaks_mib.items()):
+        print(f"  peak memory of a klined {command}: {peak:.0f} MiB")
     for line in conductor.unasked:
         print(f"  FINDING: {line}")
-    print(f"  result: {'DIFFERS' if differ else 'equal'}; again: ./dev chaos --seed {options.seed}")
+    print("  lost, doubled or wrong:")
+    for area in found:
+        print(f"    {area['differ']:,} of {area['area']}: {area['compared']}")
+    differ = any(area["differ"] for area in found)
+    print(f"  result: {'DIFFERS' if differ else 'equal'}; again: ./dev chaos{' --routed' if options.routed else ''} "
+          f"--seed {options.seed}")
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
-            json.dump({"seed": options.seed, "kills": conductor.kills, "faults": conductor.faults, "first_candle": first,
-                       "peak_mib": conductor.peak_mib, "findings": conductor.unasked, "equal": not differ}, file)
+            json.dump({"seed": options.seed, "routed": options.routed, "trades": trades, "kills": conductor.kills,
+                       "killed": conductor.killed, "faults": conductor.faults, "targets": conductor.targets,
+                       "first_candle": first, "peaks_mib": conductor.peaks_mib, "findings": conductor.unasked,
+                       "compared": found, "equal": not differ}, file, indent=2)
+    return differ
 
 
 def run(options):
-    with Site(chains=CHAINS) as site:
-        site.init()
-        conductor = Conductor(site, options)
+    with (RouterSite if options.routed else Site)(chains=CHAINS) as site:
+        if options.routed:
+            site.make_topics()
+            site.init(**site.shared())
+        else:
+            site.init()
+        conductor = (RoutedConductor if options.routed else Conductor)(site, options)
         arrivals = Arrivals(site.stack.kafka, f"klines-100000-{site.env}")
         dirty = DirtyLoad(site, options.seed, lambda _, seconds: START + int(seconds * options.speed))
         arrivals.start()
         dirty.start()
-        differ = None
         try:
             conductor.conduct()
             dirty.done.set()
             conductor.mend()
             dirty.join(180)
             conductor.drain()
-            try:
-                site.judge(seconds=120)
-                differ = False
-            except AssertionError as error:
-                differ = True
-                print(error, flush=True)
+            found = compare(site, options)
         finally:
             dirty.done.set()
             arrivals.done.set()
@@ -186,7 +243,7 @@ def run(options):
             conductor.heal()
         arrivals.join(10)
         conductor.stop_runs()
-        report(conductor, arrivals, options, site, differ)
+        differ = report(conductor, arrivals, options, found, site.recompute().read)
         conductor.close()
         return 1 if differ or conductor.unasked else 0
 
@@ -197,7 +254,9 @@ def main():
     add("--minutes", type=float, default=3)
     add("--kills", type=int, default=20, help="at least so many; default: %(default)s")
     add("--seed", type=int, default=int(os.environ.get("KLINED_SEED") or random.randrange(10**6)))
-    add("--processes", type=int, default=2, help="klined run of one group; default: %(default)s")
+    add("--routed", action="store_true", help="klined route before them: several klined run are active at once")
+    add("--processes", type=int, help="klined run of one group; default: 2, with --routed 3")
+    add("--routers", type=int, default=2, help="klined route, with --routed; default: %(default)s")
     add("--rate", type=int, default=1000, help="trades a second; default: %(default)s")
     add("--speed", type=float, default=20, help="event time a second; default: %(default)s")
     add("--pairs", type=int, default=200)
@@ -206,6 +265,7 @@ def main():
     add("--stop-at-finding", action="store_true", help="end as soon as a klined ends by itself")
     add("--json", metavar="FILE", help="write the figures here too")
     options = parser.parse_args()
+    options.processes = options.processes or (3 if options.routed else 2)
     if not any(options.only in name for name, _, _ in Conductor.FAULTS):
         parser.error(f"--only: no fault's name holds '{options.only}'; they are: "
                      f"{', '.join(name for name, _, _ in Conductor.FAULTS)}")

@@ -23,6 +23,7 @@ from proxy import Proxy  # noqa: E402
 
 CHAINS = (1, 56, 8453, 100000)
 PARTITIONS_MAX = 6
+SERVERS = {"kafka": "Kafka", "mysql": "MySQL", "redis": "Redis"}
 # What klined ends with at a second signal, and at one that comes before its main() has begun.
 ASKED = (128 + signal.SIGTERM, 128 + signal.SIGINT, -signal.SIGTERM)
 
@@ -73,10 +74,10 @@ class DirtyLoad(threading.Thread):
 
 
 class Runner:
-    """One place in the fleet: a `klined run` that is started again whenever it has ended."""
+    """One place in the fleet: a `klined run`, or another command, that is started again whenever it has ended."""
 
-    def __init__(self, conductor, number):
-        self.conductor, self.number = conductor, number
+    def __init__(self, conductor, number, command="run"):
+        self.conductor, self.number, self.command = conductor, number, command
         self.process = None
         self.meant_to_end = False  # by a signal of the conductor's
         self.start_at = time.monotonic()
@@ -84,7 +85,7 @@ class Runner:
         self.stopped = False  # SIGSTOP
 
     def name(self):
-        return f"run{self.number}"
+        return f"{self.command}{self.number}"
 
     def alive(self):
         return self.process is not None and self.process.runs()
@@ -97,13 +98,13 @@ class Runner:
             self.process = None
             self.start_at = max(self.start_at, now)
         if self.process is None and now >= self.start_at:
-            self.process = self.conductor.start_run(self.name())
+            self.process = self.conductor.start_process(self.command, self.name())
             self.meant_to_end = self.stopped = False
             self.starts += 1
 
     def kill(self, pause):
         self.meant_to_end = True
-        self.conductor.note_peak(self.process)
+        self.conductor.note_peak(self)
         self.process.kill()
         self.stopped = False
         self.start_at = time.monotonic() + pause
@@ -112,7 +113,8 @@ class Runner:
 class Faults:
     """The proxies, the fleet of `klined run` behind them, and all that may be done to them and to the servers.
 
-    Each fault does one thing, and sees to it that it is undone: at once, by an action for later, or by a thread.
+    Each fault does one thing, says to what, and sees to it that it is undone: at once, by an action for later, or by a
+    thread.
     One thread uses it; tend() must be called often.
     """
 
@@ -138,18 +140,26 @@ class Faults:
         self.later = []  # (when, action): what undoes a fault
         self.busy = {}  # server -> the thread that kills and starts it
         self.faults = Counter()
-        self.kills = 0
+        self.targets = {}  # fault -> how often to what
+        self.killed = Counter()  # kill -9, by what was killed
         self.kill_moments = []  # (unix seconds, nothing else was broken)
         self.quiet_since = time.time()
         self.unasked = []
-        self.peak_mib = 0.0
+        self.peaks_mib = {}  # by command
         self.began = time.monotonic()
 
     # -- processes
 
-    def start_run(self, name):
-        path = self.site.write_config(name, **self.config)
-        process = Process(name, self.site.folder, ["run", "--config", path])
+    @property
+    def kills(self):
+        return sum(self.killed.values())
+
+    def config_of(self, _command):
+        return self.config
+
+    def start_process(self, command, name):
+        path = self.site.write_config(name, **self.config_of(command))
+        process = Process(name, self.site.folder, [command, "--config", path])
         self.site.processes.append(process)
         return process
 
@@ -158,22 +168,23 @@ class Faults:
         self.unasked.append(f"{runner.name()} ended by itself with {status}: {' / '.join(end)}")
         say(self.unasked[-1])
 
-    def note_peak(self, process):
+    def note_peak(self, runner):
         try:
-            with open(f"/proc/{process.pid}/status", encoding="ascii") as status:
+            with open(f"/proc/{runner.process.pid}/status", encoding="ascii") as status:
                 for line in status:
                     if line.startswith("VmHWM"):
-                        self.peak_mib = max(self.peak_mib, int(line.split()[1]) / 1024)
+                        peak = int(line.split()[1]) / 1024
+                        self.peaks_mib[runner.command] = max(self.peaks_mib.get(runner.command, 0), peak)
         except OSError:
             pass
 
-    def note_kill(self, active):
-        self.kills += 1
+    def note_kill(self, runner, active):
+        self.killed[f"klined {runner.command}"] += 1
         if active:
             self.kill_moments.append((time.time(), not self.busy and not self.later))
 
     def active(self):
-        """The runner that logged last that it is active, if it lives."""
+        """The runner that logged last that it is active, if it lives; none where several are."""
         best = None
         for runner in self.runners:
             if not runner.alive() or runner.stopped:
@@ -198,22 +209,22 @@ class Faults:
         runner = active if active and self.chance.random() < 0.8 else self.some_runner()
         if runner is None:
             return False
-        self.note_kill(runner is active)
+        self.note_kill(runner, runner is active)
         runner.kill(self.chance.choice((0, 0, 0.2, 1.5)))
-        return True
+        return runner.command
 
     def kill_while_starting(self):
         runner = self.some_runner()
         if runner is None:
             return False
-        self.note_kill(runner is self.active())
+        self.note_kill(runner, runner is self.active())
         runner.kill(0)
         runner.tend(time.monotonic())
         time.sleep(self.chance.uniform(0.01, 0.8))
         if runner.alive():
-            self.note_kill(False)
+            self.note_kill(runner, False)
             runner.kill(self.chance.choice((0, 0.5)))
-        return True
+        return runner.command
 
     def kill_while_stopping(self):
         runner = self.active() or self.some_runner()
@@ -224,9 +235,9 @@ class Faults:
         runner.process.send(signal.SIGTERM)
         time.sleep(self.chance.uniform(0, 0.4))
         if runner.alive():
-            self.note_kill(active)
+            self.note_kill(runner, active)
             runner.kill(0)
-        return True
+        return runner.command
 
     def stop_run(self):
         runner = self.active() or self.some_runner()
@@ -234,11 +245,11 @@ class Faults:
             return False
         runner.meant_to_end = True
         runner.process.send(signal.SIGTERM)
-        return True
+        return runner.command
 
     def freeze_run(self):
         """A zombie: stopped for longer than its session lasts, then it wakes up and tries to go on."""
-        runner = self.active()
+        runner = self.to_freeze()
         if runner is None or any(other.stopped for other in self.runners):
             return False
         process = runner.process
@@ -250,7 +261,10 @@ class Faults:
                 process.send(signal.SIGCONT)
             runner.stopped = False
         self.after(self.chance.uniform(11, 18), wake)
-        return True
+        return runner.command
+
+    def to_freeze(self):
+        return self.active()
 
     def kill_server(self, name):
         if name in self.busy:
@@ -258,9 +272,9 @@ class Faults:
         pause = self.chance.choice((0, 1, 4, 10))
         server = threading.Thread(target=self._kill_and_start, args=(name, pause), daemon=True)
         self.busy[name] = server
-        self.kills += 1
+        self.killed[SERVERS[name]] += 1
         server.start()
-        return True
+        return SERVERS[name]
 
     def _kill_and_start(self, name, pause):
         self._dev("kill", name)
@@ -278,7 +292,8 @@ class Faults:
         return done.returncode
 
     def network(self, what):
-        proxy = self.proxies[self.chance.choice(("kafka", "mysql", "mysql", "redis"))]
+        name = self.chance.choice(("kafka", "mysql", "mysql", "redis"))
+        proxy = self.proxies[name]
         if what == "reset":
             proxy.reset()
         elif what == "refuse":
@@ -290,7 +305,7 @@ class Faults:
         else:
             proxy.delay(self.chance.choice((0.02, 0.2, 1.0)))
             self.after(self.chance.uniform(2, 8), lambda: proxy.delay(0))
-        return True
+        return SERVERS[name]
 
     def mysql_kill_connections(self):
         with self.site.stack.mysql() as connection, connection.cursor() as cursor:
@@ -302,12 +317,12 @@ class Faults:
                     cursor.execute(f"KILL {thread}")
                 except pymysql.MySQLError:
                     pass  # It is gone already.
-        return True
+        return SERVERS["mysql"]
 
     def mysql_read_only(self):
         self.as_root("SET GLOBAL read_only=1")
         self.after(self.chance.uniform(1, 8), lambda: self.as_root("SET GLOBAL read_only=0"))
-        return True
+        return SERVERS["mysql"]
 
     def as_root(self, sql):
         done = subprocess.run(["mariadb", "--no-defaults", "--connect-timeout=5",
@@ -340,14 +355,14 @@ class Faults:
                 pass  # The server was killed meanwhile.
             connection.close()
         self.after(self.chance.uniform(0.5, 9), let_go)
-        return True
+        return SERVERS["mysql"]
 
     def redis_flush(self):
         try:
             self.site.stack.redis(self.site.redis_database).flushdb()
         except redis.RedisError:
             return False
-        return True
+        return SERVERS["redis"]
 
     def add_partition(self):
         if self.site.partitions >= PARTITIONS_MAX or time.monotonic() - self.began < 20:
@@ -359,7 +374,7 @@ class Faults:
         except KafkaException:
             return False
         self.site.partitions += 1
-        return True
+        return SERVERS["kafka"]
 
     FAULTS = (  # (name, weight, what to do)
         ("klined: kill -9", 30, kill_run),
@@ -400,11 +415,13 @@ class Faults:
         faults = [fault for fault in self.FAULTS if self.options.only in fault[0]]
         name, _, action = self.chance.choices(faults, [weight for _, weight, _ in faults])[0]
         try:
-            if not action(self):
-                return None
+            target = action(self)
         except (pymysql.MySQLError, OSError, subprocess.TimeoutExpired):
             return None  # What it was to be done to is away just now.
+        if not target:
+            return None
         self.faults[name] += 1
+        self.targets.setdefault(name, Counter())[target] += 1
         return name
 
     def mend_all(self):
@@ -432,7 +449,7 @@ class Faults:
         """SIGTERM to all that live; each must end with 0."""
         for runner in self.runners:
             if runner.alive():
-                self.note_peak(runner.process)
+                self.note_peak(runner)
                 runner.meant_to_end = True
                 runner.process.stop()
 

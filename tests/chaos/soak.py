@@ -105,7 +105,7 @@ class Soak(Faults):
     def large_topics(self):
         return [self.bulk, f"klines-{BULK_CHAIN}-{self.site.env}"]
 
-    def start_run(self, name):
+    def start_process(self, command, name):
         self.last_process = self.site.start(name, **self.config)
         return self.last_process
 

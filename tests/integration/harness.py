@@ -500,8 +500,8 @@ class Site:
         areas.append(compare_redis(address, result, 300, is_full, closing))
         return areas
 
-    def judge(self, seconds=20, closed=False, cache=True):
-        """All equals the recomputation, within the seconds that the cache may need; says what was compared."""
+    def settled(self, seconds=20, closed=False, cache=True):
+        """compare()'s Areas once nothing differs any more, or after the seconds that the cache may need; says them."""
         if not self.recompute().candles:
             raise AssertionError("the input makes no candles: nothing was compared")
         deadline = time.monotonic() + seconds
@@ -511,6 +511,11 @@ class Site:
             areas = self.compare(closed, cache)
         for area in areas:
             say(area.summary())
+        return areas
+
+    def judge(self, seconds=20, closed=False, cache=True):
+        """All equals the recomputation."""
+        areas = self.settled(seconds, closed, cache)
         if any(area.differ for area in areas):
             shown = "\n".join(f"  {detail}" for area in areas for detail in area.shown)
             raise AssertionError(f"klined and the recomputation differ:\n{shown}")

@@ -2,7 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <librdkafka/rdkafka.h>
+#include <librdkafka/rdkafka_mock.h>
 
+#include <array>
 #include <chrono>
 #include <condition_variable>
 #include <cstdlib>
@@ -382,6 +384,45 @@ TEST_F(KafkaTest, OffsetsOfTimesAndRanges) {
   ASSERT_FALSE(missing.has_value());
   EXPECT_EQ(missing.error().kind, ErrorKind::kFatal);
   EXPECT_THAT(missing.error().message, AllOf(HasSubstr(topic), HasSubstr("partition 9")));
+}
+
+// librdkafka says that such a partition does not exist.
+TEST(KafkaWithoutALeader, APartitionIsNotTakenForMissing) {
+  std::array<char, 256> why{};
+  const std::unique_ptr<rd_kafka_t, decltype(&rd_kafka_destroy)> host(
+      rd_kafka_new(RD_KAFKA_PRODUCER, rd_kafka_conf_new(), why.data(), why.size()), &rd_kafka_destroy);
+  ASSERT_NE(host, nullptr) << why.data();
+  const std::unique_ptr<rd_kafka_mock_cluster_t, decltype(&rd_kafka_mock_cluster_destroy)> cluster(
+      rd_kafka_mock_cluster_new(host.get(), 1), &rd_kafka_mock_cluster_destroy);
+  ASSERT_EQ(rd_kafka_mock_topic_create(cluster.get(), "topic", 2, 1), RD_KAFKA_RESP_ERR_NO_ERROR);
+  const auto set_leader = [&](std::int32_t broker) {
+    ASSERT_EQ(rd_kafka_mock_partition_set_leader(cluster.get(), "topic", 1, broker), RD_KAFKA_RESP_ERR_NO_ERROR);
+  };
+  const auto opened =
+      KafkaSource::open({{{"bootstrap.servers", rd_kafka_mock_cluster_bootstraps(cluster.get())}}, /*group=*/{}});
+  ASSERT_TRUE(opened.has_value()) << opened.error().message;
+  KafkaSource& source = **opened;
+
+  set_leader(-1);
+  const auto range = source.range_of({"topic", 1}, Milliseconds(500));
+  ASSERT_FALSE(range.has_value());
+  EXPECT_EQ(range.error().kind, ErrorKind::kRetry);
+  EXPECT_THAT(range.error().message, AllOf(HasSubstr("topic topic partition 1"), HasSubstr("no broker leads it")));
+  const auto offset = source.offset_at({"topic", 1}, 1'000, Milliseconds(500));
+  ASSERT_FALSE(offset.has_value());
+  EXPECT_EQ(offset.error().kind, ErrorKind::kRetry);
+  const auto missing = source.range_of({"topic", 2}, kPatience);
+  ASSERT_FALSE(missing.has_value());
+  EXPECT_EQ(missing.error().kind, ErrorKind::kFatal);
+
+  // The question waits for the leader.
+  std::jthread later([&] {
+    std::this_thread::sleep_for(Milliseconds(300));
+    set_leader(1);
+  });
+  const auto again = source.range_of({"topic", 1}, kPatience);
+  ASSERT_TRUE(again.has_value()) << again.error().message;
+  EXPECT_EQ(again->high, 0);
 }
 
 // ---- What cannot be read

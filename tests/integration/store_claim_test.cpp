@@ -221,6 +221,40 @@ TEST_F(StoreTest, ALockWithoutPingsIsGivenAway) {
   EXPECT_EQ(kind(vanished.ping()), ErrorKind::kRetry);
 }
 
+TEST_F(StoreTest, WhoeverHasASeatKeepsAResetAway) {
+  std::vector<std::unique_ptr<GroupLock>> seated;
+  for (int i = 0; i < 3; ++i) seated.push_back(std::make_unique<GroupLock>(options_, "group-a"));
+  for (const auto& one : seated) ASSERT_TRUE(one->take_seat());
+  ASSERT_TRUE(seated.front()->try_acquire(milliseconds(0)).value());
+  GroupLock alone(options_, "group-a");
+  while (!seated.empty()) {  // the lock's holder goes first
+    const auto other = alone.acquire_alone();
+    ASSERT_TRUE(other) << message(other);
+    EXPECT_THAT(other->value_or(""), HasSubstr("connection"));
+    EXPECT_FALSE(alone.held());
+    EXPECT_THAT(message(reset(options_, "group-a")), HasSubstr("stop it first, nothing was emptied"));
+    for (const auto& one : seated) EXPECT_TRUE(one->take_seat()) << "it has it still";
+    seated.erase(seated.begin());
+  }
+  const auto other = alone.acquire_alone();
+  ASSERT_TRUE(other) << message(other);
+  EXPECT_EQ(other->value_or("nobody"), "nobody");
+  GroupLock late(options_, "group-a");
+  EXPECT_EQ(kind(late.take_seat()), ErrorKind::kRetry);
+  EXPECT_TRUE(GroupLock(options_, "group-b").take_seat());
+}
+
+TEST_F(StoreTest, ALostSeatIsTakenAgain) {
+  GroupLock seated(options_, "group-a");
+  ASSERT_TRUE(seated.take_seat());
+  GroupLock alone(options_, "group-a");
+  const std::string other = alone.acquire_alone().value().value_or("");
+  ASSERT_THAT(other, HasSubstr("connection"));
+  run("KILL CONNECTION " + other.substr(11, other.find(' ', 11) - 11));
+  ASSERT_TRUE(seated.take_seat());
+  EXPECT_NE(alone.acquire_alone().value().value_or("nobody"), "nobody");
+}
+
 TEST_F(StoreTest, ResetStartsOver) {
   MySqlCandleStore store = claimed_store();
   ASSERT_TRUE(store.commit(commit_from(100, {row(0), row(0, kPair, Interval::k1d)})));

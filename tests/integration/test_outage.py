@@ -8,7 +8,7 @@ import signal
 import time
 import unittest
 
-from harness import FULL, Site, main, say, wait_until
+from harness import FULL, Process, Site, main, say, wait_until
 from test_route import RouterSite
 
 AWAY_SECONDS = 30 if FULL else 6
@@ -92,6 +92,44 @@ class Outage(unittest.TestCase):
             site.await_drained(job)
             site.judge()
             job.stop()
+
+
+class SlowBroker(unittest.TestCase):
+    def test_no_topic_is_missing(self):
+        """A broker that was silent for so long that its partitions have no leader for a moment: that is no reason to
+        give up for good."""
+        with Site(partitions=4) as site:
+            site.init()
+            config = site.write_config("plain")
+            site.feed(trades=1000, pairs=50, event_rate=100, seed=3, start=START)
+            job = site.start()
+            site.await_drained(job)
+            job.stop()
+            folder = os.path.dirname(site.stack.script)
+            with open(os.path.join(folder, ".stack", "run", "kafka.pid"), encoding="ascii") as file:
+                broker = int(file.read())
+            asked = []
+
+            def ask():
+                asked.append(Process(f"asked-{len(asked)}", site.folder, ["offsets", "--config", config]))
+                site.processes.append(asked[-1])
+
+            for silence in (9.8, 10.5):  # More than broker.session.timeout.ms.
+                os.kill(broker, signal.SIGSTOP)
+                try:
+                    time.sleep(silence - 3)
+                    for _ in range(5):
+                        ask()
+                        time.sleep(0.6)
+                finally:
+                    os.kill(broker, signal.SIGCONT)
+                for _ in range(4):
+                    ask()
+                    time.sleep(0.2)
+            for process in asked:
+                self.assertIn(process.wait(120), (0, 1), process.log_end())
+            say(f"{sum(process.wait() == 0 for process in asked)} of {len(asked)} were answered")
+            self.assertEqual(site.command("offsets", "--config", config).returncode, 0)
 
 
 class RouteOutage(unittest.TestCase):

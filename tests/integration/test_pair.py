@@ -134,6 +134,28 @@ class Shared(unittest.TestCase):
             idle.stop()
 
 
+    def test_no_reset_beside_any_of_them(self):
+        """Whichever dies: the ones that are left keep a reset away at once, and run on as they were."""
+        with Site(partitions=2) as site:
+            site.init(**SHARED)
+            site.feed(trades=3000, pairs=50, event_rate=100, seed=SEED, start=START, key="pair")
+            jobs = [site.start(name, **SHARED) for name in ("first", "second", "third")]
+            wait_until("two to share, and one to stand by", lambda: sorted(len(share_of(job)) for job in jobs) == [
+                0, 1, 1] and any("standing by for a share" in job.log() for job in jobs), 60)
+            site.await_drained(next(job for job in jobs if share_of(job)))
+            before = site.stored_offsets()
+            config = site.write_config("reset", **SHARED)
+            while jobs:
+                refused = site.command("reset", "--config", config, "--yes")
+                self.assertEqual(refused.returncode, 2, f"beside {len(jobs)}: {refused.stderr}")
+                self.assertIn("stop it first", refused.stderr)
+                jobs.pop(0).kill()
+            self.assertEqual(site.stored_offsets(), before)
+            # The server notices a moment later that the last one is gone.
+            wait_until("the reset", lambda: site.command("reset", "--config", config, "--yes").returncode == 0)
+            self.assertEqual(site.stored_offsets(), {})
+
+
 class WrongKey(unittest.TestCase):
     def expect_refusal(self, site, job):
         self.assertEqual(job.wait(60), 2, job.log_end())

@@ -4,6 +4,7 @@ without a change; readers of the tables never notice."""
 
 import contextlib
 import dataclasses
+import signal
 import threading
 import time
 import unittest
@@ -214,6 +215,60 @@ class Rebuild(unittest.TestCase):
             site.succeed("rebuild", "-c", config, "--drop-older")
             whole = sum(int(row[0]) for row in site.rows("SELECT SUM(`count`) FROM trade_kline_1d"))
             self.assertEqual(whole, 2 * 30)
+            job.stop()
+
+    def test_other_schemas(self):
+        """Killed after the swap, then run with another --schema: nothing of what is there is touched."""
+        small = {"partitions": 1, "intervals": ("1m", "1h")}
+        with self.site(**small) as site, Site(**small) as other:
+            base = time.time() - 4000
+            for each in (site, other):
+                each.init()
+                each.send([Trader().batch(base + 10 * i) for i in range(30)])
+                job = each.start()
+                each.await_drained(job)
+                job.stop()
+            config = site.write_config("plain")
+            there = [each.dump() for each in (site, other)]
+            killed = self.start(site, config, "rebuild-1")
+            wait_until("the swap", lambda: self.is_swapped(site), pause=0.005)
+            killed.kill()
+            for schema, why in ((site.database, "is the database of the tables in use"),
+                                (other.database, f"run it again with --schema {site.database}_rebuild")):
+                refused = site.command("rebuild", "-c", config, "--schema", schema)
+                self.assertEqual(refused.returncode, 2, refused.stderr)
+                self.assertIn(why, refused.stderr)
+                refused = site.command("rebuild", "-c", config, "--restart", "--schema", schema)
+                self.assertEqual(refused.returncode, 2, refused.stderr)
+            self.assertEqual([each.dump() for each in (site, other)], there)
+            site.succeed("rebuild", "-c", config)
+            self.assertEqual(self.schemas(site), ())
+            self.assertEqual([each.dump() for each in (site, other)], there)
+            refused = site.command("rebuild", "-c", config, "--restart", "--schema", other.database)
+            self.assertIn("are no rebuild's", refused.stderr)
+
+    def test_after_another(self):
+        """One that hangs keeps its lock for some seconds; the next one waits for that, and names a real rival."""
+        with self.site(partitions=1, intervals=("1m", "1h")) as site:
+            site.init()
+            job = site.start()
+            site.send([Trader().batch(time.time() - 4000 + 10 * i) for i in range(30)])
+            site.await_drained(job)
+            config = site.write_config("plain")
+            with site.stack.mysql(site.database) as connection, connection.cursor() as cursor:
+                cursor.execute("START TRANSACTION")
+                cursor.execute("SELECT 1 FROM trade_kline_1h LIMIT 1")
+                first = self.start(site, config, "rebuild-1")
+                first.await_log("the tables are in use")
+                rival = site.command("rebuild", "-c", config)
+                self.assertEqual(rival.returncode, 2, rival.stderr)
+                self.assertRegex(rival.stderr, r"another rebuild of group .* runs \(connection \d+")
+                first.send(signal.SIGSTOP)
+                second = self.start(site, config, "rebuild-2")
+                second.await_log("or has just died")
+                first.kill()
+            self.assertEqual(second.wait(), 0, second.log_end())
+            self.assertEqual(self.schemas(site), ())
             job.stop()
 
     def test_options(self):

@@ -54,6 +54,9 @@ class RouterSite(RoutedSite):
         finally:
             consumer.close()
 
+    def is_drained(self):
+        return self.routed_offsets() == self.input_ends() and super().is_drained()
+
     def await_routed(self, routers, seconds=180):
         def look():
             for router in routers:

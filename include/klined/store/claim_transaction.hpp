@@ -17,8 +17,8 @@
 
 namespace klined {
 
-// The name in stream_meta of the time, in unix seconds of the server, until which claims are held back.
-inline constexpr std::string_view kHeldUntil = "held_until";
+// The lock of the server (GET_LOCK) whose holder is about to swap a group's tables: nobody claims while it is held.
+std::string swap_lock_name(std::string_view database, std::string_view group);
 
 // See CandleStore::claim(). Claims at the same moment come one after the other, by a lock on stream_meta.
 //
@@ -39,7 +39,7 @@ class ClaimTransaction {
 
   Status take();
   Status check_meta();
-  Status check_hold(const std::string& until);
+  Status check_hold();
   Status check_settings(const std::string& stored, const std::string& rebuilt);
   Status check_no_orphans(const std::string& group);
   Status register_topics();

@@ -16,6 +16,7 @@
 #include "klined/stream/config.hpp"
 #include "klined/stream/pipeline.hpp"
 #include "klined/stream/placement.hpp"
+#include "klined/stream/worker_thread.hpp"
 
 namespace klined {
 
@@ -101,6 +102,10 @@ class Job {
   Purpose purpose_;
   Outage mysql_outage_;
   std::unique_ptr<GroupLock> lock_;
+  // Where partitions are shared: the only one to use the lock. Each process has a seat as long as it runs, with a share
+  // or without one, which keeps `klined reset` away; and whoever comes first holds the lock for all, which keeps a
+  // process away that wants all partitions.
+  std::unique_ptr<WorkerThread> seat_keeper_;
   std::unique_ptr<GroupMembership> membership_;  // where partitions are shared
   std::vector<TopicPartition> share_;            // what is taken of it
   std::atomic<bool> stopping_{false};

@@ -162,6 +162,7 @@ class Lane {
   void step();
   void fail(const Error& error);
   bool check(const Status& status);
+  void look_ahead(const DecodedBatch& batch, std::span<const std::uint32_t> next) const;
   void apply_part(const std::shared_ptr<const DecodedBatch>& batch, const DecodedBatch::Part& part);
   void write_letters();
   // Of what can not be made again later.
@@ -169,6 +170,7 @@ class Lane {
   void request_loads();
   bool publish();
   bool publish_pair(const CandleBook::PairChanges& changes);
+  const LaneOptions::Flush& flush_now() const { return now_.catching_up ? options_.catch_up_flush : options_.flush; }
   bool flush_is_due() const;
   void advance_flush();
   void take_snapshot();

@@ -2,8 +2,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 
@@ -99,6 +101,27 @@ TEST_F(SpoolTest, HasALimit) {
   append(*spool, 0, 5);
   EXPECT_TRUE(spool->has_room_for(publication(5, 10)));
   EXPECT_FALSE(spool->has_room_for(publication(5, 500)));
+}
+
+// A file that may not grow: writing fails as on a full disk, first in the middle of a record.
+TEST_F(SpoolTest, AFullDiskIsAnErrorAndLosesNothing) {
+  const auto spool = open();
+  append(*spool, 0, 5);
+  const auto size = std::filesystem::file_size(path_);
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit full{.rlim_cur = size + 50, .rlim_max = before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &full), 0);
+  const Status refused = spool->append(std::vector{publication(5)});
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+  std::signal(SIGXFSZ, handler);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, HasSubstr(path_.string()));
+  EXPECT_EQ(std::filesystem::file_size(path_), size) << "the half record is cut off";
+  expect_numbers(*spool, 0, 5);
+  append(*spool, 5, 7);
+  expect_numbers(*spool, 0, 7);
 }
 
 TEST_F(SpoolTest, WhatACrashCutOffWasNeverAccepted) {
