@@ -131,7 +131,7 @@ Status Job::work() {
     if (!mine) return std::unexpected(mine.error());
     if (!*mine) break;  // stopped while standing by
     Result<SessionEnd> end = run_session();
-    if (!end && must_end() && end.error().kind == ErrorKind::kRetry && end.error().message == kGivenUp) {
+    if (!end && end.error().kind == ErrorKind::kRetry && end.error().message == kGivenUp) {
       end = stopping_ ? SessionEnd::kStopped : SessionEnd::kHandedOver;
     }
     metrics_.active.Set(0);

@@ -31,7 +31,6 @@ constexpr std::size_t kBatchBytes = 4U << 20U;
 constexpr Milliseconds kWatchInterval{1'000};
 constexpr Milliseconds kReportInterval{60'000};
 constexpr std::string_view kNoteMark = "klined-clocks=";
-constexpr const char* kGivenUp = "given up: the share is asked for, or the process stops";
 
 std::vector<std::string> origin_topics(const Config& config) {
   std::vector<std::string> topics;
@@ -90,7 +89,7 @@ RouteJob::RouteJob(const Config& config, const Clock& clock, Metrics& metrics)
 
 RouteJob::~RouteJob() = default;
 
-// Calls until it works, it fails for good, or the session must end.
+// Calls until it works or fails for good. An error to retry comes only where the session must end.
 template <typename Call>
 auto RouteJob::persist(const char* what, Call call) -> decltype(call()) {
   Backoff backoff(Milliseconds(200), Milliseconds(5000));
@@ -105,7 +104,7 @@ auto RouteJob::persist(const char* what, Call call) -> decltype(call()) {
     logged = true;
     const Instant until = clock_.now() + backoff.next();
     while (clock_.now() < until) {
-      if (must_end()) return retry(kGivenUp);
+      if (must_end()) return retry(fmt::format("{}: the share is asked for, or the process stops", what));
       std::this_thread::sleep_for(Milliseconds(20));
     }
   }
@@ -157,7 +156,7 @@ Status RouteJob::run() {
     for (const TopicPartition& p : share->partitions) metrics_.partition_lag(p.topic, p.partition).Set(0);
     metrics_.active.Set(0);
     membership_->release();
-    if (!end && !(must_end() && end.error().message == kGivenUp)) status = std::unexpected(end.error());
+    if (!end) status = std::unexpected(end.error());
   }
   producer_.reset();
   membership_.reset();  // leaves the group: the others need not wait for the session's timeout
@@ -196,13 +195,17 @@ Status RouteJob::open_producer() {
 }
 
 Result<RouteJob::SessionEnd> RouteJob::run_session(const GroupMembership::Share& share) {
-  if (Status status = open_producer(); !status) return std::unexpected(status.error());
+  const auto ended = [](const Error& error) -> Result<SessionEnd> {
+    if (error.kind == ErrorKind::kRetry) return SessionEnd::kAgain;
+    return std::unexpected(error);
+  };
+  if (const Status status = open_producer(); !status) return ended(status.error());
   Session session{.share = share, .source = {}, .partitions = {}, .places = {}, .moved = {}, .open = {}};
   Result<std::unique_ptr<KafkaSource>> source = KafkaSource::open({consumer_properties(config_), group_});
   if (!source) return std::unexpected(source.error());
   session.source = std::move(*source);
   auto places = persist("reading what the group has committed", [&] { return find_places(session); });
-  if (!places) return std::unexpected(places.error());
+  if (!places) return ended(places.error());
   if (Status status = place_readers(session, std::move(*places)); !status) return std::unexpected(status.error());
   return route(session);
 }

@@ -25,6 +25,12 @@ def lines_of(log, pattern):
     return [line for line in log.splitlines() if re.search(pattern, line)]
 
 
+def pid_of(site, server):
+    folder = os.path.dirname(site.stack.script)
+    with open(os.path.join(folder, ".stack", "run", f"{server}.pid"), encoding="ascii") as file:
+        return int(file.read())
+
+
 class Outage(unittest.TestCase):
     def outage(self, server, clients=("",)):
         """One outage of a server. `clients`: which of the job's clients each say once that it is away, and is back."""
@@ -76,9 +82,7 @@ class Outage(unittest.TestCase):
             feed = site.start_feed(trades=RATE * 6, rate=RATE, speed=10, pairs=100, seed=8, start=START)
             job = site.start(engine={"shutdown_timeout": "2s"}).await_active()
             wait_until("the first commits", lambda: sum(site.stored_offsets().values()) > 10)
-            folder = os.path.dirname(site.stack.script)
-            with open(os.path.join(folder, ".stack", "run", "mysql.pid"), encoding="ascii") as file:
-                server = int(file.read())
+            server = pid_of(site, "mysql")
             os.kill(server, signal.SIGSTOP)
             try:
                 time.sleep(2)
@@ -105,9 +109,7 @@ class SlowBroker(unittest.TestCase):
             job = site.start()
             site.await_drained(job)
             job.stop()
-            folder = os.path.dirname(site.stack.script)
-            with open(os.path.join(folder, ".stack", "run", "kafka.pid"), encoding="ascii") as file:
-                broker = int(file.read())
+            broker = pid_of(site, "kafka")
             asked = []
 
             def ask():
@@ -145,6 +147,27 @@ class RouteOutage(unittest.TestCase):
             site.await_routed(routers)
             for router in routers:
                 router.stop()
+            site.check_routed()
+
+    def test_share_is_lost_before_reading_begins(self):
+        """A broker that falls silent just as a share comes, for longer than the group waits: no reason to give up."""
+        with RouterSite(partitions=4) as site:
+            site.make_topics()
+            site.feed(trades=1_000, pairs=20, event_rate=100, start=START)
+            broker = pid_of(site, "kafka")
+            router = site.start_router("router")
+            wait_until("a share", lambda: "this process's share is now" in router.log(), pause=0.001)
+            os.kill(broker, signal.SIGSTOP)
+            try:
+                router.await_log("has lost its share", seconds=60)
+                router.await_log("does not work yet", seconds=60)
+                time.sleep(1)
+                self.assertTrue(router.runs(), router.log_end())
+            finally:
+                os.kill(broker, signal.SIGCONT)
+            router.await_log("routing from offset")
+            site.await_routed([router])
+            router.stop()
             site.check_routed()
 
 
