@@ -23,7 +23,7 @@ constexpr UnixSeconds kRetain = 120;
 // again, and each costs more than the trades that changed it.
 constexpr Milliseconds kCatchUpPublish{5000};
 constexpr std::size_t kLookAhead = 4;           // trades
-constexpr std::size_t kLookAheadParts = 8;      // messages, and half as many for their trades
+constexpr std::size_t kLookAheadParts = 8;      // messages; half for their trades, a quarter for the dedupe memory
 constexpr std::size_t kLoadKeys = 1000;         // a request
 constexpr std::size_t kLoadsInFlight = 20'000;  // keys
 constexpr std::size_t kHistoryPairs = 200;      // a request

@@ -399,7 +399,8 @@ class Site:
     def start(self, name="job", **changes):
         """Starts `klined run`. Jobs of one site are of one group unless `changes` say otherwise."""
         port = free_port()
-        path = self.write_config(name, **_merged({"metrics": {"listen": f"127.0.0.1:{port}"}}, changes))
+        metrics = _merged({"listen": f"127.0.0.1:{port}"}, changes.get("metrics", {}))
+        path = self.write_config(name, **{**changes, "metrics": metrics})  # Not merged here: a None is for config().
         job = Job(name, self.folder, path, port)
         self.processes.append(job)
         return job

@@ -38,7 +38,7 @@ def padded_message(number):
 
 class Memory(unittest.TestCase):
     def run_within(self, site, limit):
-        job = site.start(engine={"memory_limit": f"{LIMIT_MIB}MiB"}, redis=None)
+        job = site.start(engine={"memory_limit": f"{LIMIT_MIB}MiB"})
         site.await_drained(job, 1800 if FULL else 300)
         peak = job.peak_mib()
         say(f"peak memory {peak:.0f} MiB of {limit}")
@@ -90,10 +90,10 @@ class Memory(unittest.TestCase):
             site.init()
             for number in range(0, IDENTITIES // ROUND, 20):
                 site.send([message(n, START, 0, 50) for n in range(number, number + 20)])
-            job = site.start(engine={"memory_limit": f"{LIMIT_MIB}MiB"}, redis=None)
+            job = site.start(engine={"memory_limit": f"{LIMIT_MIB}MiB"})
             self.assertEqual(job.wait(300), 2, job.log_end())
             self.assertRegex(job.log(), r"kept to tell duplicates, need more memory \(\d+ MiB\) than engine.memory_limit")
-            job = site.start("roomy", engine={"memory_limit": "1GiB"}, redis=None)
+            job = site.start("roomy", engine={"memory_limit": "1GiB"})
             site.await_drained(job, 600)
             site.judge(cache=False)
             job.stop()

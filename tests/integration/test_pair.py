@@ -133,7 +133,6 @@ class Shared(unittest.TestCase):
             site.judge()
             idle.stop()
 
-
     def test_no_reset_beside_any_of_them(self):
         """Whichever dies: the ones that are left keep a reset away at once, and run on as they were."""
         with Site(partitions=2) as site:

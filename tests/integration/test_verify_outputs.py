@@ -33,6 +33,20 @@ def with_revision(value, revision):
     return value + b"\x88\x01" + bytes([revision & 127 | 128, revision >> 7])
 
 
+def damaged(site, minutes, sql):
+    """Trades at these minutes after the last noon, stored by a job that has ended; then somebody changes rows by the SQL.
+    The trader, and that noon."""
+    site.init()
+    noon = int(time.time()) // 86_400 * 86_400 - 43_200
+    trader = Trader()
+    site.send([trader.batch(noon + 60 * minute) for minute in minutes])
+    job = site.start("first")
+    site.await_drained(job)
+    job.stop()
+    site.rows(sql)
+    return trader, noon
+
+
 class Outputs(unittest.TestCase):
     """Redis and the published candles."""
 
@@ -85,15 +99,8 @@ class Outputs(unittest.TestCase):
     def test_what_a_wrong_row_made_of_them(self):
         """A job that has loaded a wrong row publishes and caches it: a repair mends that too."""
         with Site(partitions=1) as site:
-            site.init()
             config = site.write_config("plain")
-            noon = int(time.time()) // 86_400 * 86_400 - 43_200
-            trader = Trader()
-            site.send([trader.batch(noon)])
-            job = site.start("first")
-            site.await_drained(job)
-            job.stop()
-            site.rows("UPDATE trade_kline_1d SET h = h * 1000 WHERE pair_address = 'PairA'")
+            trader, noon = damaged(site, [0], "UPDATE trade_kline_1d SET h = h * 1000 WHERE pair_address = 'PairA'")
             job = site.start()
             site.send([trader.batch(noon + 60)])
             site.await_drained(job)
@@ -114,16 +121,9 @@ class CountedTooMany(unittest.TestCase):
 
     def test_that_the_job_has_published(self):
         with Site(partitions=1) as site:
-            site.init()
             config = site.write_config("plain")
-            noon = int(time.time()) // 86_400 * 86_400 - 43_200
-            trader = Trader()
-            site.send([trader.batch(noon)])
-            job = site.start("first")
-            site.await_drained(job)
-            job.stop()
-            site.rows("UPDATE trade_kline_1d SET buy_count = buy_count + 50, `count` = `count` + 50 "
-                      "WHERE pair_address = 'PairA'")
+            trader, noon = damaged(site, [0], "UPDATE trade_kline_1d SET buy_count = buy_count + 50, "
+                                   "`count` = `count` + 50 WHERE pair_address = 'PairA'")
             job = site.start()
             site.send([trader.batch(noon + 60)])
             site.await_drained(job)
@@ -145,16 +145,9 @@ class CountedTooMany(unittest.TestCase):
     def test_that_only_the_cache_has(self):
         """The cache's own look at the tables put it there."""
         with Site(partitions=1) as site:
-            site.init()
             config = site.write_config("plain")
-            noon = int(time.time()) // 86_400 * 86_400 - 43_200
-            trader = Trader()
-            site.send([trader.batch(noon), trader.batch(noon + 600)])
-            job = site.start("first")
-            site.await_drained(job)
-            job.stop()
-            site.rows("UPDATE trade_kline_1m SET sell_count = sell_count + 1 WHERE pair_address = 'PairA' "
-                      "ORDER BY candle_time LIMIT 1")
+            _, noon = damaged(site, [0, 10], "UPDATE trade_kline_1m SET sell_count = sell_count + 1 "
+                              "WHERE pair_address = 'PairA' ORDER BY candle_time LIMIT 1")
             job = site.start()
             job.await_log("Redis was compared with the tables: .* candles_written=1 ")
             damage = {("mysql", "1m", "PairA", noon): "wrong", ("redis", "1m", "PairA", noon): "wrong"}
