@@ -374,7 +374,7 @@ Result<std::vector<LaneOffset>> ShadowTables::hold_rows() {
 Status ShadowTables::swap(std::span<const Interval> intervals, UnixSeconds closed_until) {
   // What the job has published as closed, no more: the rest is closed by whoever goes on.
   sql_.clear();
-  sql_ << "UPDATE " << qualified(schema(), "stream_offset") << " SET closed_until=LEAST(closed_until,";
+  sql_ << "UPDATE " << qualified(schema(), "stream_offset") << " SET owner=0,closed_until=LEAST(closed_until,";
   sql_.integer(closed_until) << ')';
   if (auto done = holding_.execute(sql_.view(), "note what is published as closed"); !done) {
     return std::unexpected(done.error());
@@ -415,6 +415,16 @@ Result<bool> ShadowTables::was_swapped() {
 }
 
 // ---- The end -------------------------------------------------------------------------------------------------------
+
+Result<bool> ShadowTables::has_job_behind() {
+  sql_.clear();
+  sql_ << "SELECT EXISTS(SELECT 1 FROM stream_offset WHERE owner=0 AND consumer_group=";
+  sql_.quoted(group_) << ") AND IS_USED_LOCK(";
+  sql_.quoted(GroupLock::name_of(database(), group_)) << ") IS NOT NULL";
+  Result<SqlRows> rows = live_.ask(sql_.view(), "look whether the job goes on from the new tables");
+  if (!rows) return std::unexpected(rows.error());
+  return rows->next() && rows->text(0) == "1";
+}
 
 Status ShadowTables::note_told() { return write_mark(qualified(database(), kMeta), kTold); }
 

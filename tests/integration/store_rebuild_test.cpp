@@ -57,11 +57,16 @@ TEST_F(Rebuilding, SwapsWhileItHolds) {
   const Status swapped = rebuild.swap(kIntervals, 0);
   ASSERT_TRUE(swapped) << swapped.error().message;
   EXPECT_EQ(rebuild.look()->stage, ShadowStage::kSwapped);
+  EXPECT_FALSE(rebuild.has_job_behind().value()) << "nobody has the group's lock";
+  GroupLock lock(options_, "group-a");
+  ASSERT_TRUE(lock.try_acquire(milliseconds(0)).value());
+  EXPECT_TRUE(rebuild.has_job_behind().value());
   ASSERT_TRUE(rebuild.note_told());
   ASSERT_TRUE(rebuild.finish(false));
   EXPECT_EQ(tables_in(shadow_.database), "0");
   EXPECT_EQ(ask("SELECT name FROM stream_meta WHERE name LIKE 'rebuil%' ORDER BY name"), "rebuilt");
   EXPECT_TRUE(next.claim(request(2)));
+  EXPECT_FALSE(rebuild.has_job_behind().value());
 }
 
 // A process that was stopped for longer than the hold: others have gone on, and readers have seen it.

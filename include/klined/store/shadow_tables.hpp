@@ -90,7 +90,10 @@ class ShadowTables {
   // other transactions use the tables, or the hold is over. Nobody waits for it longer than some 1 s a call.
   Status swap(std::span<const Interval> intervals, UnixSeconds closed_until);
 
-  // After the swap: notes that all that changed is published.
+  // After the swap: whether a job runs that has not claimed the new tables. Until its next commit, which is refused, it
+  // publishes and caches from what it holds in memory of the old ones.
+  Result<bool> has_job_behind();
+  // Notes that all that changed is published.
   Status note_told();
   // After note_told(): deletes the old tables (unless they are to be kept) and ends the rebuild.
   Status finish(bool keep);
