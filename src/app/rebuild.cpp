@@ -284,7 +284,7 @@ Result<bool> Rebuild::rename(UnixSeconds closed_until) {
     if (!tables_.holds()) {
       return retry(fmt::format("the server has ended the hold, the job may have gone on: {}", done.error().message));
     }
-    spdlog::info("rebuild: the tables are in use: {}", done.error().message);
+    spdlog::info("rebuild: not swapped yet: {}", done.error().message);
     if (clock_.now() > until || stopping_) return false;
     std::this_thread::sleep_for(kRenamePause);
   }
