@@ -15,6 +15,7 @@ from harness import Process, Site, main, say, table_of, wait_until
 from generate import Record
 from inputs import Trader
 from test_errors import delete_records
+from topics import watermarks
 
 RATE = 1000  # Trades a second.
 START = "2025-06-30T23:50:00Z"
@@ -148,7 +149,7 @@ class Rebuild(unittest.TestCase):
             # Sent again after two minutes: duplicates in a window of ten minutes, but not in one of one minute.
             for i in range(6, 60, 6):
                 batches.insert(i + i // 6, batches[i - 6])
-            site.send(batches)
+            site.send([Record(b"junk", b"junk", int(noon * 1000)), *batches])
             job = site.start()
             site.await_drained(job)
             site.judge(closed=True)
@@ -157,6 +158,7 @@ class Rebuild(unittest.TestCase):
             changes = {"intervals": list(settings.intervals), "input": {"dedupe_window": "1m"}}
             new = site.write_config("new", **changes)
 
+            outputs = self.outputs(site)
             status = site.command("rebuild", "-c", site.write_config("plain"), "--dry-run")
             self.assertEqual((status.returncode, status.stdout), (0, ""), status.stderr)
             status = site.command("rebuild", "-c", new, "--dry-run")
@@ -165,6 +167,7 @@ class Rebuild(unittest.TestCase):
             self.assertIn("trade_kline_3m would be new", status.stderr)
             self.assertIn("trade_kline_5m would be taken away", status.stderr)
             self.assertEqual(self.schemas(site), ())
+            self.assertEqual(self.outputs(site), outputs)
 
             killed = self.start(site, new, "rebuild-1")
             wait_until("the swap", lambda: self.is_swapped(site), pause=0.005)
@@ -186,6 +189,12 @@ class Rebuild(unittest.TestCase):
             site.judge(closed=True)
             job.stop()
 
+    def outputs(self, site):
+        """All that readers of Redis have, and where the topics that klined writes end."""
+        redis = site.stack.redis(site.redis_database)
+        topics = [f"{site.topic}-dlq", *(f"klines-{chain}-{site.env}" for chain in site.settings.chains)]
+        return {key: redis.hgetall(key) for key in redis.scan_iter("kline:*")}, watermarks(site.stack.kafka, topics)
+
     def is_swapped(self, site):
         return site.rows("SELECT 1 FROM stream_meta WHERE name = 'rebuilt'") != ()
 
@@ -197,8 +206,9 @@ class Rebuild(unittest.TestCase):
             now = time.time()
             old = now - 7200
             trader = Trader()
-            # The newest trade is the oldest record: what is left of the log knows only of older ones.
-            site.send([trader.batch(old + 500), *(trader.batch(old + 10 * i) for i in range(19))])
+            # The newest trade is the oldest record: what is left of the log knows only of older ones, and not all pairs.
+            site.send([trader.batch(old + 500), trader.batch(old, pairs=("PairC", "PairD")),
+                       *(trader.batch(old + 10 * i) for i in range(18))])
             job = site.start()
             site.await_drained(job)
             before = site.dump()
@@ -249,6 +259,15 @@ class Rebuild(unittest.TestCase):
             # No job sees the newest candles of PairC end. The rebuild does, and publishes nothing of what is unchanged.
             site.send([trader.batch(now + 1500, pairs=("PairD",))])
             config = site.write_config("plain")
+            with site.stack.mysql(site.database) as connection, connection.cursor() as cursor:
+                cursor.execute("START TRANSACTION")
+                cursor.execute("SELECT 1 FROM trade_kline_1h LIMIT 1")
+                killed = self.start(site, config, "rebuild-0")
+                killed.await_log("the tables are in use")
+                killed.kill()
+            refused = site.command("rebuild", "-c", config, "--dry-run")
+            self.assertEqual((refused.returncode, refused.stdout), (2, ""))
+            self.assertIn("further than the job, which stands at 31", refused.stderr)
             killed = self.start(site, config, "rebuild-1")
             wait_until("the swap", lambda: self.is_swapped(site), pause=0.005)
             killed.kill()
