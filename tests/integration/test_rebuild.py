@@ -14,6 +14,7 @@ import pymysql
 from harness import Process, Site, main, say, table_of, wait_until
 from generate import Record
 from inputs import Trader
+from kline_wire import parse_kline
 from test_errors import delete_records
 from topics import watermarks
 
@@ -190,10 +191,12 @@ class Rebuild(unittest.TestCase):
             job.stop()
 
     def outputs(self, site):
-        """All that readers of Redis have, and where the topics that klined writes end."""
+        """The revisions that readers of Redis have, and where the topics that klined writes end."""
         redis = site.stack.redis(site.redis_database)
         topics = [f"{site.topic}-dlq", *(f"klines-{chain}-{site.env}" for chain in site.settings.chains)]
-        return {key: redis.hgetall(key) for key in redis.scan_iter("kline:*")}, watermarks(site.stack.kafka, topics)
+        cached = {(key, at): parse_kline(value).total_count
+                  for key in redis.scan_iter("kline:*") for at, value in redis.hgetall(key).items()}
+        return cached, watermarks(site.stack.kafka, topics)
 
     def is_swapped(self, site):
         return site.rows("SELECT 1 FROM stream_meta WHERE name = 'rebuilt'") != ()
@@ -206,7 +209,7 @@ class Rebuild(unittest.TestCase):
             now = time.time()
             old = now - 7200
             trader = Trader()
-            # The newest trade is the oldest record: what is left of the log knows only of older ones, and not all pairs.
+            # The newest trade is the oldest record: what is left of the log knows only of older ones, not of all pairs.
             site.send([trader.batch(old + 500), trader.batch(old, pairs=("PairC", "PairD")),
                        *(trader.batch(old + 10 * i) for i in range(18))])
             job = site.start()
@@ -243,8 +246,8 @@ class Rebuild(unittest.TestCase):
                 for interval in site.settings.intervals}
 
     def test_other_schemas(self):
-        """Without a job; killed after the swap, then run with another --schema: nothing of what is there is touched. The
-        next job closes what was open when the one before ended."""
+        """Without a job; killed after the swap, then run with another --schema: nothing of what is there is touched.
+        The next job closes what was open when the one before ended."""
         small = {"partitions": 1, "intervals": ("1m", "1h")}
         with self.site(**small) as site, Site(**small) as other:
             now = time.time()
@@ -265,6 +268,8 @@ class Rebuild(unittest.TestCase):
                 killed = self.start(site, config, "rebuild-0")
                 killed.await_log("the tables are in use")
                 killed.kill()
+                renames = "SELECT 1 FROM information_schema.processlist WHERE info LIKE 'RENAME%%'"
+                wait_until("its last try to be over", lambda: not site.rows(renames))
             refused = site.command("rebuild", "-c", config, "--dry-run")
             self.assertEqual((refused.returncode, refused.stdout), (2, ""))
             self.assertIn("further than the job, which stands at 31", refused.stderr)
