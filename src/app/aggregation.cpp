@@ -85,9 +85,7 @@ std::vector<CandleRow> Aggregation::finish() {
 }
 
 bool Aggregation::is_closed(const CandleKey& key) const {
-  // A week's first bucket begins before 1970, where bucket_of() does not go.
-  const UnixSeconds end = bucket_of(key.interval, std::max<UnixSeconds>(key.time, 0)).end;
-  return end + options_.close_grace <= clock_of(clocks_, key.chain).value_or(0);
+  return closing_time(key.interval, key.time, options_.close_grace) <= clock_of(clocks_, key.chain).value_or(0);
 }
 
 const std::vector<std::string>& Aggregation::reasons(Outcome outcome) const {

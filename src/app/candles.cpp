@@ -166,8 +166,7 @@ Result<std::string> answer(CandleReader& reader, const Config& config, const Que
   }
   std::vector<KlineView> views;
   for (const CandleRow& row : *rows) {
-    const UnixSeconds end = bucket_of(row.key.interval, row.candle.open_at).end;
-    const bool closed = end + config.engine.close_grace.count() <= *until;
+    const bool closed = closing_time(row.key.interval, row.key.time, config.engine.close_grace.count()) <= *until;
     views.push_back({row.key.chain, row.key.pair, row.key.interval, row.key.time, &row.candle, closed});
   }
   std::deque<Candle> flat;

@@ -116,8 +116,7 @@ Status Pass::await_tables(const std::vector<CandleKey>& rows, const Seen& seen) 
 }
 
 bool Pass::is_closed(const CandleKey& key) const {
-  const UnixSeconds end = bucket_of(key.interval, std::max<UnixSeconds>(key.time, 0)).end;
-  return end + config_.engine.close_grace.count() / 1000 < closed_until_;
+  return closing_time(key.interval, key.time, config_.engine.close_grace.count()) <= closed_until_;
 }
 
 // Publishes and caches the candles that were found wrong, wherever that was.

@@ -21,7 +21,7 @@ struct Held {
 };
 
 bool is_closed(const CandleKey& key, const RepairRules& rules) {
-  const Milliseconds end{bucket_of(key.interval, std::max<UnixSeconds>(key.time, 0)).end * 1'000};
+  const Milliseconds end{closing_time(key.interval, key.time, 0) * 1'000};
   return end + rules.close_grace <= Milliseconds{rules.close_clock * 1'000};
 }
 

@@ -73,6 +73,11 @@ Bucket bucket_of(Interval interval, UnixSeconds time) {
   return {begin, begin + spec.width};
 }
 
+UnixSeconds closing_time(Interval interval, UnixSeconds begin, UnixSeconds grace) {
+  // The first week begins before 1970.
+  return bucket_of(interval, std::max<UnixSeconds>(begin, 0)).end + grace;
+}
+
 std::int64_t common_span(std::span<const Interval> intervals) {
   std::int64_t span = 0;
   for (const Interval interval : intervals) {

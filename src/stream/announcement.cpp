@@ -239,10 +239,8 @@ Status Announcement::visit(Scope& scope, TableScan* before, TableScan* after) {
   const Result<CandleRow> row = after->row(scope.topics);
   if (!row) return std::unexpected(row.error());
   const CandleKey& key = row->key;
-  // A week's first bucket begins before 1970, where bucket_of() does not go.
-  const UnixSeconds end = bucket_of(key.interval, std::max<UnixSeconds>(key.time, 0)).end;
-  const KlineView view{key.chain, key.pair,     key.interval,
-                       key.time,  &row->candle, end + config_.engine.close_grace.count() <= scope.closed_until};
+  const UnixSeconds closes_at = closing_time(key.interval, key.time, config_.engine.close_grace.count());
+  const KlineView view{key.chain, key.pair, key.interval, key.time, &row->candle, closes_at <= scope.closed_until};
   if (has_fewer) scope.cache.correct(key, &view);
   if (!scope.sender) return {};
   ++counts_.published;

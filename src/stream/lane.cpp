@@ -454,11 +454,7 @@ void Lane::close_candles() {
 }
 
 void Lane::expect_stored_open(Interval interval, UnixSeconds bucket) {
-  stored_open_.try_emplace({closing_time(interval, bucket), interval, bucket}, false);
-}
-
-UnixSeconds Lane::closing_time(Interval interval, UnixSeconds bucket) const {
-  return bucket_of(interval, std::max<UnixSeconds>(bucket, 0)).end + options_.close_grace;
+  stored_open_.try_emplace({closing_time(interval, bucket, options_.close_grace), interval, bucket}, false);
 }
 
 void Lane::close_stored() {
@@ -500,7 +496,7 @@ void Lane::bucket_scanned(const BucketScan& scan, const std::vector<CandleRow>& 
     scans_.front().after = std::move(last);
   } else {
     scans_.pop_front();
-    stored_open_.erase({closing_time(interval, bucket), interval, bucket});
+    stored_open_.erase({closing_time(interval, bucket, options_.close_grace), interval, bucket});
   }
   step();
 }

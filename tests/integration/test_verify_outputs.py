@@ -11,6 +11,7 @@ from confluent_kafka import Producer
 
 from harness import SOLANA, Site, main, say, wait_until
 from inputs import Trader
+from kline_wire import parse_kline
 from test_verify import START, verify
 
 
@@ -113,6 +114,25 @@ class Outputs(unittest.TestCase):
             site.send([trader.batch(noon + 120)])
             site.await_drained(job)
             self.assertEqual(places_of(site, config)[:2], (0, {}))
+            job.stop()
+
+
+    def test_closes_nothing_before_its_grace_is_over(self):
+        grace = {"engine": {"close_grace": "1h"}}
+        with Site(partitions=1) as site:
+            site.init()
+            config = site.write_config("plain", **grace)
+            at = int(time.time()) // 60 * 60 - 1200
+            site.send([Trader().batch(at), Trader(seed=2).batch(at - 7200)])
+            job = site.start(**grace)
+            site.await_drained(job)
+            site.rows("UPDATE trade_kline_1m SET h = h * 1000 WHERE pair_address = 'PairA'")
+            self.assertEqual(verify(site, config, "--repair")[0], 0)
+            redis = site.stack.redis(site.redis_database)
+            for pair in ("PairA", "PairB"):
+                candles = {begin: parse_kline(redis.hget(f"kline:{SOLANA}:{pair}:1m", begin)) for begin in (at - 7200, at)}
+                self.assertEqual({begin: candle.closed for begin, candle in candles.items()},
+                                 {at - 7200: True, at: False}, pair)
             job.stop()
 
 

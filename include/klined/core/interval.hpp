@@ -60,6 +60,8 @@ std::string_view table_of(Interval interval);
 // 1970-01-01. Buckets of one interval tile time: each second is in exactly one. The first week begins before 1970
 // (-259200).
 Bucket bucket_of(Interval interval, UnixSeconds time);
+// When the chain's clock closes the candle whose bucket begins at `begin`: the bucket's end and the grace behind it.
+UnixSeconds closing_time(Interval interval, UnixSeconds begin, UnixSeconds grace);
 
 // The longest span, in seconds, whose buckets (counted from 1970-01-01) each lie inside one bucket of every given
 // interval: 60 for {1m, 5m, 1h}; 86400 for {1w, 1M}. A summary of such a span merges into all of them.

@@ -177,7 +177,6 @@ class Lane {
   void close_candles();
   void close_stored();
   void expect_stored_open(Interval interval, UnixSeconds bucket);
-  UnixSeconds closing_time(Interval interval, UnixSeconds bucket) const;
   void scan_next();
   void evict();
 

@@ -79,6 +79,14 @@ TEST(IntervalTest, TheLastSecondHasBuckets) {
   EXPECT_EQ(bucket_of(Interval::k1M, kMaxBlockTime).end, kMaxBlockTime + 1);
 }
 
+TEST(IntervalTest, ACandleClosesWhenItsBucketHasEndedAndTheGraceIsOver) {
+  EXPECT_EQ(closing_time(Interval::k1m, 120, 2), 182);
+  EXPECT_EQ(closing_time(Interval::k1M, 0, 3600), 31 * 86'400 + 3600);
+  const UnixSeconds before_1970 = bucket_of(Interval::k1w, 0).begin;
+  ASSERT_LT(before_1970, 0);
+  EXPECT_EQ(closing_time(Interval::k1w, before_1970, 1), before_1970 + 7 * 86'400 + 1);
+}
+
 TEST(IntervalDeathTest, TimesOutsideOfTheCalendarAreABug) {
   EXPECT_DEATH(bucket_of(Interval::k1m, -1), "1970 to 9999");
   EXPECT_DEATH(bucket_of(Interval::k1m, kMaxBlockTime + 1), "1970 to 9999");
