@@ -9,6 +9,7 @@
 
 #include "klined/app/candle_table.hpp"
 #include "klined/app/commands.hpp"
+#include "klined/source/put_back_reader.hpp"
 #include "klined/store/claim_transaction.hpp"
 #include "klined/stream/config_values.hpp"
 
@@ -55,6 +56,12 @@ Status Pass::run() {
   Limits first = limits_of(snapshot_.offsets());
   if (first.empty()) return fatal(fmt::format("group {} has stored nothing yet", config_.group));
   for (auto& [partition, limits] : first) std::ranges::fill(limits, std::ranges::min(limits));
+  for (const std::string& topic : topics_) {
+    if (origin_topic(topic)) continue;
+    auto read = read_put_backs(source_, put_back_topic(topic), topic);
+    if (!read) return std::unexpected(read.error());
+    put_backs_[topic] = std::move(*read);
+  }
   if (Status begun = begin(first); !begun) return begun;
   snapshot_.close();
   if (Status done = read(); !done) return done;
@@ -119,7 +126,7 @@ Status Pass::read() {
   for (const auto& [partition, log] : logs_) {
     if (again_.next_offset(log) >= again_.target(log)) continue;
     const std::string origin = origin_topic(partition.topic).value_or(partition.topic);
-    open.push_back({partition, log, again_.next_offset(log), origin, rank_of(origin)});
+    open.push_back({partition, log, again_.next_offset(log), origin, rank_of(origin), put_backs_.at(origin)});
   }
   if (open.empty()) return {};
   if (Status assigned = source_.assign(open); !assigned) return assigned;
@@ -149,6 +156,7 @@ Status Pass::take_in(const MessageBatch& batch) {
     }
     // What lies beyond is read again when it is time.
     if (message.offset < again_.next_offset(message.log) || message.offset >= again_.target(message.log)) continue;
+    if (was_put_back_since(message)) return retry("dead letters were put back while verify ran: run it again");
     if (Status taken = again_.take(message); !taken) return taken;
     ++read_;
   }

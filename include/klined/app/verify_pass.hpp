@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -113,6 +114,7 @@ class Pass {
   KafkaSource& source_;
   std::uint32_t share_;
   TableSnapshot snapshot_;
+  std::map<std::string, std::shared_ptr<const PutBacks>> put_backs_;  // by topic that is no routed one
   Recomputation again_;
   std::vector<std::string> topics_;  // by rank
   std::map<TopicPartition, LogId> logs_;
