@@ -3,6 +3,7 @@
 #include <charconv>
 #include <memory>
 #include <set>
+#include <thread>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -24,6 +25,7 @@ namespace klined::app {
 namespace {
 
 constexpr Milliseconds kTimeout{10'000};
+constexpr Milliseconds kNotesWait{5'000};  // MySQL ends a permit that is silent for longer than 10 s
 constexpr std::size_t kLettersPerTransaction = 500;
 constexpr std::size_t kBytesPerTransaction = 8U << 20U;
 
@@ -179,6 +181,7 @@ class Retry {
   Status begin();
   Status check_no_rebuild() const;
   Status read_notes(const std::string& origin);
+  void await_notes();
   bool may_go_back(const DeadLetters::Entry& entry);
   void say_what_is_left() const;
   Status put_back_one(const Letter& letter, const DeadLetters::Entry& entry);
@@ -190,6 +193,9 @@ class Retry {
   PutBackPermit permit_;
   std::string tables_;  // that the letters are judged by
   std::unique_ptr<KafkaTransactions> transactions_;
+  std::unique_ptr<KafkaSource> source_;
+  std::string notes_;
+  std::int64_t notes_end_ = 0;  // count_put_backs() behind what is committed
   PutBacks put_backs_;
   // Of letters that stay where they are, for the want of a copy that may go.
   std::set<LetterOrigin> of_other_tables_;
@@ -233,21 +239,44 @@ Status Retry::check_no_rebuild() const {
 }
 
 Status Retry::read_notes(const std::string& origin) {
-  const auto source = KafkaSource::open({consumer_properties(config_), ""});
+  auto source = KafkaSource::open({consumer_properties(config_), ""});
   if (!source) return std::unexpected(source.error());
-  const std::string notes = put_back_topic(origin);
-  const Result<bool> is_there = (*source)->exists(notes, kTimeout);
+  source_ = std::move(*source);
+  notes_ = put_back_topic(origin);
+  const Result<bool> is_there = source_->exists(notes_, kTimeout);
   if (!is_there) return std::unexpected(is_there.error());
   if (!*is_there) {
     return fatal(
         fmt::format("Kafka at {} has no topic {}, which tells replays what was put back: make it with `klined "
                     "init`",
-                    config_.kafka.brokers, notes));
+                    config_.kafka.brokers, notes_));
   }
-  const auto read = read_put_backs(**source, notes, origin);
+  const auto read = read_put_backs(*source_, notes_, origin);
   if (!read) return std::unexpected(read.error());
   put_backs_ = **read;
+  const Result<std::int64_t> end = count_put_backs(*source_, {notes_});
+  if (!end) return std::unexpected(end.error());
+  notes_end_ = *end;
   return {};
+}
+
+// The brokers say that a transaction is committed before each partition tells its readers. Whoever replays once the
+// permit has ended must read the notes: they, and the transaction's mark, are behind the end that was.
+void Retry::await_notes() {
+  const SystemClock clock;
+  const std::int64_t end = notes_end_ + static_cast<std::int64_t>(open_letters_) + 1;
+  for (const Instant until = clock.now() + kNotesWait; clock.now() < until;) {
+    const Result<std::int64_t> now = count_put_backs(*source_, {notes_});
+    if (now && *now >= end) {
+      notes_end_ = *now;
+      return;
+    }
+    std::this_thread::sleep_for(Milliseconds(10));
+  }
+  complain(
+      fmt::format("{}: the notes of the last {} letters are committed, but the brokers do not show them yet: begin no "
+                  "rebuild and no reset for a minute",
+                  notes_, open_letters_));
 }
 
 // Whether the stored candles are without the letter's trade, and nothing stands for it.
@@ -340,6 +369,7 @@ Status Retry::commit() {
         fmt::format("{}: the last {} letters were not put back: {}", topic_, open_letters_, permitted.error().message));
   }
   const Status committed = transactions_->commit();
+  if (committed) await_notes();
   permit_.end();
   if (!committed) {
     const bool is_fenced = committed.error().kind == ErrorKind::kFenced;

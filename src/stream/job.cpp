@@ -392,12 +392,6 @@ void Job::take_in(Session& session, MessageBatch batch) {
     for (const Message& message : batch.messages) {
       session.next_offsets[message.log] = message.offset + 1;
       session.last_record_ms = std::max(session.last_record_ms, message.timestamp);
-      // Whoever serves has decided about the first place before; a rebuild may have taken it in.
-      if (purpose_ == Purpose::kShadow && was_put_back_since(message)) {
-        return session.pipeline->failed({ErrorKind::kFatal,
-                                         "dead letters were put back since the rebuild began: begin anew with "
-                                         "--restart, and put none back meanwhile"});
-      }
     }
     ingest(session, std::move(batch));
   }

@@ -49,6 +49,10 @@ class LostSite(LetterSite):
         self.send(records)
         return (good + bad + 1) * messages, bad * messages
 
+    def _clean(self):
+        super()._clean()
+        self.delete_topics([f"klines-{_BSC}-{self.env}"])
+
     def counted(self):
         """How many trades the candles of each interval hold."""
         return {int(self.rows(f"SELECT SUM(count) FROM {table_of(interval)}")[0][0])
@@ -124,6 +128,7 @@ class PutBack(unittest.TestCase):
             site.await_drained(job)
             self.check(site, trades - foreign)
             job.stop()
+            site.init(**_BOTH)
             both = site.write_config("both", **_BOTH)
             site.succeed("rebuild", "-c", both)
             self.check(site, trades, chains=frozenset(_BOTH["chains"]))
@@ -148,6 +153,7 @@ class PutBack(unittest.TestCase):
             self.assertEqual(site.attempts(), {1: 10, 2: 1})
             site.await_drained(job)
             job.stop()
+            site.init(**_BOTH)
             site.succeed("rebuild", "-c", site.write_config("both", **_BOTH))
             self.check(site, trades, chains=frozenset(_BOTH["chains"]))
 
@@ -169,8 +175,7 @@ class PutBack(unittest.TestCase):
             site.await_routed([router])
             site.await_drained(job)
             self.assertEqual(site.retry("--all")[0], early)
-            site.await_routed([router])
-            site.await_drained(job)
+            wait_until("what was put back", lambda: site.counted() == {trades})
             self.check(site, trades)
             for process in (router, job):
                 process.stop()
@@ -208,7 +213,7 @@ class PutBack(unittest.TestCase):
             self.assertEqual(put_back, 5, said)
             self.assertIn(f"{foreign - 5} letters stay where they are: the job has not stored the input", said)
             self.assertNotIn("other candles", said)
-            site.rows("UPDATE stream_offset SET next_offset = %s", stored)
+            site.rows(f"UPDATE stream_offset SET next_offset = {stored}")
             self.assertEqual(site.retry("--all")[0], foreign - 5)
             self.assertEqual(site.attempts(), {1: foreign})
 
