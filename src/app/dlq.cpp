@@ -297,8 +297,9 @@ bool Retry::may_go_back(const DeadLetters::Entry& entry) {
 void Retry::say_what_is_left() const {
   if (!of_other_tables_.empty()) {
     complain(fmt::format(
-        "{}: {} letters stay where they are: other candles than the present ones were without them (a reset or a "
-        "rebuild came since, they are of another group, or of a klined that did not note it), so that their trades may "
+        "{}: {} letters stay where they are: other candles than the present ones were without them (a reset, a "
+        "rebuild or a repair came since, they are of another group, or of a klined that did not note it), so that "
+        "their trades may "
         "count already. A replay after a reset writes letters anew of what it refuses; put back those. A rebuild takes "
         "in what its rules accept",
         topic_, of_other_tables_.size()));
@@ -502,7 +503,8 @@ CLI::App* add_dlq(CLI::App& parent, int& exit_code) {
       "\n"
       "A letter stays where it is, with a word that says why, where its trade may count already: the present tables "
       "have\n"
-      "not written it (a reset or a rebuild came since), or the job has not stored the input up to its first place.\n"
+      "not written it (a reset, a rebuild or a repair came since), or the job has not stored the input up to its first "
+      "place.\n"
       "Nothing is put back while a rebuild is under way.\n"
       "All groups that read the input topic read what one puts back: one that has accepted the trade counts it twice.\n"
       "With ACLs: READ and WRITE on <topic>-put-back, WRITE on the input topics, the dead-letter topics and the\n"

@@ -56,6 +56,9 @@ Status Pass::run() {
   Limits first = limits_of(snapshot_.offsets());
   if (first.empty()) return fatal(fmt::format("group {} has stored nothing yet", config_.group));
   for (auto& [partition, limits] : first) std::ranges::fill(limits, std::ranges::min(limits));
+  const Result<std::int64_t> count = count_notes();
+  if (!count) return std::unexpected(count.error());
+  notes_ = *count;
   for (const std::string& topic : topics_) {
     if (origin_topic(topic)) continue;
     auto read = read_put_backs(source_, put_back_topic(topic), topic);
@@ -72,6 +75,15 @@ Status Pass::run() {
   if (Status done = compare(); !done) return done;
   if (!arguments_.published && !arguments_.redis) return {};
   return compare_outputs();
+}
+
+// How many notes there are of what was put back.
+Result<std::int64_t> Pass::count_notes() const {
+  std::vector<std::string> notes;
+  for (const std::string& topic : topics_) {
+    if (!origin_topic(topic)) notes.push_back(put_back_topic(topic));
+  }
+  return count_put_backs(source_, notes);
 }
 
 // Where the candles' trades of the partition begin.

@@ -217,6 +217,25 @@ class PutBack(unittest.TestCase):
             self.assertEqual(site.retry("--all")[0], foreign - 5)
             self.assertEqual(site.attempts(), {1: foreign})
 
+    def test_after_a_repair(self):
+        """A repair by rules that accept the trades at their first places, as those of a later version may be."""
+        with LostSite(partitions=1) as site:
+            trades, early = site.send_early(messages=10)
+            site.init()
+            job = site.start()
+            site.await_drained(job)
+            job.stop()
+            site.rows("UPDATE stream_meta SET value = REPLACE(value, 'max_future=600 ', 'max_future=3600 ') "
+                      "WHERE name = 'settings'")
+            wide = site.write_config("wide", **_WIDE)
+            self.assertEqual(site.command("verify", "-c", wide).returncode, 1)
+            site.succeed("verify", "-c", wide, "--repair")
+            self.check(site, trades, max_future=3600)
+            put_back, said = site.retry("--all", **_WIDE)
+            self.assertEqual(put_back, 0)
+            self.assertIn(f"{early} letters stay where they are", said)
+            site.succeed("verify", "-c", wide)
+
     def test_a_rebuild_under_way(self):
         with LostSite(partitions=1) as site:
             trades, early = site.send_early()
