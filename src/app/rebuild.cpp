@@ -29,6 +29,9 @@ constexpr Milliseconds kCatchUp{20'000};
 constexpr Milliseconds kRenameFor{5'000};
 constexpr Milliseconds kRenamePause{500};
 constexpr Milliseconds kAfterRefusal{5'000};
+// A job commits every 30 s, also without input.
+constexpr Milliseconds kClaimWait{40'000};
+constexpr Milliseconds kClaimPause{200};
 
 }  // namespace
 
@@ -285,29 +288,56 @@ Result<bool> Rebuild::rename(UnixSeconds closed_until) {
     if (!tables_.holds()) {
       return retry(fmt::format("the server has ended the hold, the job may have gone on: {}", done.error().message));
     }
-    spdlog::info("rebuild: the tables are in use: {}", done.error().message);
+    spdlog::info("rebuild: not swapped yet: {}", done.error().message);
     if (clock_.now() > until || stopping_) return false;
     std::this_thread::sleep_for(kRenamePause);
   }
 }
 
+Status Rebuild::announce() {
+  using Which = Announcement::Which;
+  const Which which = arguments_.publish == "all"    ? Which::kAll
+                      : arguments_.publish == "none" ? Which::kNone
+                                                     : Which::kChanged;
+  const Result<bool> was_behind = tables_.has_job_behind();
+  if (!was_behind) return std::unexpected(was_behind.error());
+  const Result<Announcement::Counts> told = Announcement(config_, tables_, which, stopping_).run();
+  if (!told) return std::unexpected(told.error());
+  spdlog::info("rebuild: candles that changed or are new: {}, published: {}", told->compared, told->published);
+  if (told->fewer == 0) return {};
+  spdlog::warn(
+      "rebuild: {} candles have fewer trades than before: readers of the topics, who keep the largest "
+      "revision, keep the old ones; have them start over, or give the config another env",
+      told->fewer);
+  if (!config_.redis || !*was_behind) return {};
+  // What the job has cached meanwhile may be of the old ones, and more trades than they have now.
+  if (Status claimed = await_claim(); !claimed) return claimed;
+  const Result<Announcement::Counts> again = Announcement(config_, tables_, Which::kNone, stopping_).run();
+  if (!again) return std::unexpected(again.error());
+  return {};
+}
+
+Status Rebuild::await_claim() {
+  const Instant until = clock_.now() + kClaimWait;
+  for (bool is_said = false; clock_.now() < until; std::this_thread::sleep_for(kClaimPause)) {
+    const Result<bool> is_behind = tables_.has_job_behind();
+    if (!is_behind) return std::unexpected(is_behind.error());
+    if (!*is_behind) return {};
+    if (stopping_) return retry("stopped");
+    if (!std::exchange(is_said, true)) spdlog::info("rebuild: waiting until the job goes on from the new tables");
+  }
+  spdlog::warn(
+      "rebuild: a job holds the lock of group {}, and has not gone on from the new tables: if Redis then has candles "
+      "with more trades than the tables, run `klined verify --redis --repair`",
+      config_.group);
+  return {};
+}
+
 Status Rebuild::finish(ShadowStage stage) {
   if (stage == ShadowStage::kSwapped) {
-    using Which = Announcement::Which;
-    const Which which = arguments_.publish == "all"    ? Which::kAll
-                        : arguments_.publish == "none" ? Which::kNone
-                                                       : Which::kChanged;
-    const Result<Announcement::Counts> told = Announcement(config_, tables_, which, stopping_).run();
-    if (!told) {
+    if (Status told = announce(); !told) {
       return retry(fmt::format("the tables are swapped, but not all that changed is published: {}; run it again",
                                told.error().message));
-    }
-    spdlog::info("rebuild: candles that changed or are new: {}, published: {}", told->compared, told->published);
-    if (told->fewer > 0) {
-      spdlog::warn(
-          "rebuild: {} candles have fewer trades than before: readers of the topics, who keep the largest "
-          "revision, keep the old ones; have them start over, or give the config another env",
-          told->fewer);
     }
     if (Status noted = tables_.note_told(); !noted) return noted;
   }

@@ -96,16 +96,14 @@ Status RedisConnection::connect() {
 
 void RedisConnection::add(std::span<const std::string_view> arguments) {
   if (!context_) return;  // run() will say so
-  std::vector<const char*> texts;
-  std::vector<std::size_t> sizes;
-  texts.reserve(arguments.size());
-  sizes.reserve(arguments.size());
+  texts_.clear();
+  sizes_.clear();
   for (const std::string_view argument : arguments) {
-    texts.push_back(argument.data());
-    sizes.push_back(argument.size());
+    texts_.push_back(argument.data());
+    sizes_.push_back(argument.size());
   }
   const int appended =
-      redisAppendCommandArgv(context_.get(), static_cast<int>(texts.size()), texts.data(), sizes.data());
+      redisAppendCommandArgv(context_.get(), static_cast<int>(texts_.size()), texts_.data(), sizes_.data());
   KLINED_ASSERT(appended == REDIS_OK, "out of memory for a Redis command");
   ++pending_;
 }

@@ -1,6 +1,7 @@
 #include "klined/cache/redis_layout.hpp"
 
 #include <charconv>
+#include <iterator>
 
 #include <fmt/format.h>
 
@@ -24,7 +25,13 @@ std::optional<Number> canonical_number(std::string_view text) {
 }  // namespace
 
 std::string redis_key_of(const SeriesName& series) {
-  return fmt::format("{}{}:{}:{}", kKeyPrefix, series.chain, series.pair, name_of(series.interval));
+  std::string key;
+  append_redis_key(series.chain, series.pair, series.interval, key);
+  return key;
+}
+
+void append_redis_key(ChainId chain, std::string_view pair, Interval interval, std::string& out) {
+  fmt::format_to(std::back_inserter(out), "{}{}:{}:{}", kKeyPrefix, chain, pair, name_of(interval));
 }
 
 std::optional<SeriesName> series_of_redis_key(std::string_view key) {

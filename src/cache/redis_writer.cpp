@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <limits>
+#include <tuple>
 #include <utility>
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
+#include <xxhash.h>
 
 namespace klined {
 namespace {
@@ -15,53 +17,56 @@ constexpr std::size_t kOvergrownMax = 50'000;  // hashes that wait to be trimmed
 
 bool is_nil(const redisReply& reply) { return reply.type == REDIS_REPLY_NIL; }
 
-std::unexpected<Error> unexpected_answer(std::string_view command, const std::string& key) {
+std::unexpected<Error> unexpected_answer(std::string_view command, std::string_view key) {
   return retry(fmt::format("{} {}: an answer of the wrong kind; is this a Redis server?", command, key));
 }
 
 }  // namespace
 
-std::optional<CandleVersion> KnownVersions::find(const std::string& key, UnixSeconds time) const {
-  const auto series = series_.find(key);
+KnownVersions::Id KnownVersions::id_of(std::string_view key) {
+  const XXH128_hash_t hash = XXH3_128bits(key.data(), key.size());
+  return {hash.low64, hash.high64};
+}
+
+std::optional<CandleVersion> KnownVersions::find(const Id& id, UnixSeconds time) const {
+  const auto series = series_.find(id);
   if (series == series_.end()) return std::nullopt;
-  for (const Known& known : series->second) {
+  for (const Known& known : series->second.candles()) {
     if (known.time == time) return known.version;
   }
   return std::nullopt;
 }
 
-bool KnownVersions::knows_others(const std::string& key, const std::vector<CacheUpdate*>& updates) const {
-  const auto series = series_.find(key);
-  if (series == series_.end()) return false;
-  return std::any_of(series->second.begin(), series->second.end(), [&](const Known& known) {
-    return std::none_of(updates.begin(), updates.end(),
-                        [&](const CacheUpdate* u) { return u->key.time == known.time; });
-  });
-}
-
-void KnownVersions::note(const std::string& key, UnixSeconds time, CandleVersion version) {
-  if (series_.size() >= series_max_ && !series_.contains(key)) series_.clear();
-  std::vector<Known>& known = series_[key];
-  const auto same = std::find_if(known.begin(), known.end(), [&](const Known& k) { return k.time == time; });
-  if (same != known.end()) {
+void KnownVersions::note(const Id& id, UnixSeconds time, CandleVersion version) {
+  if (series_.size() >= series_max_ && !series_.contains(id)) series_.clear();
+  Series& series = series_[id];
+  const std::span<Known> known = series.candles();
+  if (const auto same = std::ranges::find(known, time, &Known::time); same != known.end()) {
     same->version = version;
-    return;
-  }
-  known.push_back({time, version});
-  if (known.size() > kPerSeries) {
-    known.erase(
-        std::min_element(known.begin(), known.end(), [](const Known& a, const Known& b) { return a.time < b.time; }));
+  } else if (series.count < kPerSeries) {
+    series.known[series.count++] = {time, version};
+  } else if (const auto oldest = std::ranges::min_element(known, {}, &Known::time); oldest->time < time) {
+    *oldest = {time, version};
   }
 }
 
-void KnownVersions::forget(const std::string& key, UnixSeconds time) {
-  const auto series = series_.find(key);
-  if (series != series_.end()) std::erase_if(series->second, [&](const Known& k) { return k.time == time; });
+void KnownVersions::forget(const Id& id, UnixSeconds time) {
+  const auto series = series_.find(id);
+  if (series == series_.end()) return;
+  const std::span<Known> known = series->second.candles();
+  const auto same = std::ranges::find(known, time, &Known::time);
+  if (same == known.end()) return;
+  *same = known.back();
+  --series->second.count;
+}
+
+SeriesName RedisWriter::Group::name() const {
+  const CandleKey& first = items.front().update->key;
+  return {first.chain, first.pair, first.interval};
 }
 
 Result<RedisWriter::Outcome> RedisWriter::write(RedisConnection& connection, std::vector<CacheUpdate>& batch,
                                                 Instant now) {
-  std::sort(batch.begin(), batch.end(), [](const CacheUpdate& a, const CacheUpdate& b) { return a.key < b.key; });
   Outcome outcome;
   std::vector<Group> groups = group_by_series(batch);
   Status status = choose(connection, groups, outcome);
@@ -69,28 +74,36 @@ Result<RedisWriter::Outcome> RedisWriter::write(RedisConnection& connection, std
   if (status) status = delete_wrong_types(connection, groups);
   if (!status) return std::unexpected(std::move(status.error()));
   note_overgrown(groups, now);
-  for (Group& group : groups) {
-    if (group.wrong_type) {
-      for (CacheUpdate* update : group.updates) outcome.again.push_back(std::move(*update));
-    } else {
-      outcome.written += static_cast<std::int64_t>(group.to_write.size());
+  for (const Group& group : groups) {
+    if (group.lost) outcome.lost.push_back(group.name());
+    if (!group.wrong_type) {
+      outcome.written += static_cast<std::int64_t>(group.to_write);
+      continue;
     }
-    if (group.lost) outcome.lost.push_back(std::move(group.series));
+    for (const Item& item : group.items) outcome.again.push_back(std::move(*item.update));
   }
   return outcome;
 }
 
+// In an order of its own: names are long, and to compare them would cost more than to hash them.
 std::vector<RedisWriter::Group> RedisWriter::group_by_series(std::vector<CacheUpdate>& batch) {
-  std::vector<Group> groups;
+  items_.clear();
+  keys_.clear();
   for (CacheUpdate& update : batch) {
-    const CandleKey& key = update.key;
-    if (groups.empty() || groups.back().series.interval != key.interval || groups.back().series.pair != key.pair ||
-        groups.back().series.chain != key.chain) {
-      Group& group = groups.emplace_back();
-      group.series = SeriesName{key.chain, key.pair, key.interval};
-      group.key = redis_key_of(group.series);
-    }
-    groups.back().updates.push_back(&update);
+    const std::size_t begin = keys_.size();
+    append_redis_key(update.key.chain, update.key.pair, update.key.interval, keys_);
+    const std::size_t size = keys_.size() - begin;
+    items_.push_back({&update, KnownVersions::id_of(std::string_view(keys_).substr(begin)), begin, size});
+  }
+  std::ranges::sort(items_, [](const Item& a, const Item& b) {
+    return std::tie(a.series, a.update->key.time) < std::tie(b.series, b.update->key.time);
+  });
+  std::vector<Group> groups;
+  for (std::size_t begin = 0, end = 0; begin < items_.size(); begin = end) {
+    while (end < items_.size() && items_[end].series == items_[begin].series) ++end;
+    Group& group = groups.emplace_back();
+    group.key = std::string_view(keys_).substr(items_[begin].key_begin, items_[begin].key_size);
+    group.items = std::span(items_).subspan(begin, end - begin);
   }
   return groups;
 }
@@ -98,46 +111,57 @@ std::vector<RedisWriter::Group> RedisWriter::group_by_series(std::vector<CacheUp
 // Decides which updates are to be written: those that are not older than what Redis holds.
 Status RedisWriter::choose(RedisConnection& connection, std::vector<Group>& groups, Outcome& outcome) {
   for (Group& group : groups) {
-    std::vector<std::string> fields;
-    for (const CacheUpdate* update : group.updates) {
-      const auto known = known_.find(group.key, update->key.time);
+    fields_.clear();
+    for (Item& item : group.items) {
+      const auto known = known_.find(group.id(), item.update->key.time);
       if (!known) {
-        group.unknown.push_back(update);
-        fields.push_back(std::to_string(update->key.time));
-      } else if (*known <= update->version()) {
-        group.to_write.push_back(update);
+        fields_.push_back(std::to_string(item.update->key.time));
+      } else if (*known <= item.update->version()) {
+        item.fate = Item::Fate::kWrite;
+        ++group.to_write;
       } else {
+        item.fate = Item::Fate::kLeave;
         ++outcome.older;
       }
     }
-    group.had_others = known_.knows_others(group.key, group.updates);
-    if (fields.empty()) continue;
-    std::vector<std::string_view> command = {"HMGET", group.key};
-    command.insert(command.end(), fields.begin(), fields.end());
-    connection.add(command);
+    group.unknown = fields_.size();
+    group.had_others = known_.knows_others(group.id(), [&group](UnixSeconds time) {
+      return std::ranges::any_of(group.items, [time](const Item& item) { return item.update->key.time == time; });
+    });
+    if (fields_.empty()) continue;
+    command_.assign({"HMGET", group.key});
+    command_.insert(command_.end(), fields_.begin(), fields_.end());
+    connection.add(command_);
   }
+  return read_unknown(connection, groups, outcome);
+}
+
+Status RedisWriter::read_unknown(RedisConnection& connection, std::vector<Group>& groups, Outcome& outcome) {
   auto replies = connection.run();
   if (!replies) return std::unexpected(std::move(replies.error()));
   auto next_reply = replies->begin();
   for (Group& group : groups) {
-    if (group.unknown.empty()) continue;
+    if (group.unknown == 0) continue;
     const redisReply& reply = **next_reply++;
     if (is_error(reply, "WRONGTYPE")) {
       group.wrong_type = true;
       continue;
     }
-    if (reply.type != REDIS_REPLY_ARRAY || reply.elements != group.unknown.size())
+    if (reply.type != REDIS_REPLY_ARRAY || reply.elements != group.unknown)
       return unexpected_answer("HMGET", group.key);
-    for (std::size_t i = 0; i < reply.elements; ++i) {
-      const CacheUpdate* update = group.unknown[i];
-      const redisReply& held = *reply.element[i];
-      if (is_nil(held)) ++group.new_fields;
+    std::size_t next = 0;
+    for (Item& item : group.items) {
+      if (item.fate != Item::Fate::kRead) continue;
+      const redisReply& held = *reply.element[next++];
       const auto version =
-          is_nil(held) ? std::nullopt : version_of_value(group.series, update->key.time, text_of(held));
-      if (!version || *version <= update->version()) {
-        group.to_write.push_back(update);
+          is_nil(held) ? std::nullopt : version_of_value(group.name(), item.update->key.time, text_of(held));
+      if (is_nil(held)) ++group.new_fields;
+      if (!version || *version <= item.update->version()) {
+        item.fate = Item::Fate::kWrite;
+        ++group.to_write;
       } else {
         // Not noted: `klined verify --repair` may take a wrong field back to a lower version.
+        item.fate = Item::Fate::kLeave;
         ++outcome.older;
       }
     }
@@ -147,16 +171,19 @@ Status RedisWriter::choose(RedisConnection& connection, std::vector<Group>& grou
 
 Status RedisWriter::store(RedisConnection& connection, std::vector<Group>& groups) {
   for (Group& group : groups) {
-    if (group.wrong_type || group.to_write.empty()) continue;
-    std::vector<std::string> fields;
-    fields.reserve(group.to_write.size());
-    for (const CacheUpdate* update : group.to_write) fields.push_back(std::to_string(update->key.time));
-    std::vector<std::string_view> command = {"HSET", group.key};
-    for (std::size_t i = 0; i < fields.size(); ++i) {
-      command.emplace_back(fields[i]);
-      command.emplace_back(group.to_write[i]->value);
+    if (group.wrong_type || group.to_write == 0) continue;
+    fields_.clear();
+    for (const Item& item : group.items) {
+      if (item.fate == Item::Fate::kWrite) fields_.push_back(std::to_string(item.update->key.time));
     }
-    connection.add(command);
+    command_.assign({"HSET", group.key});
+    auto field = fields_.begin();
+    for (const Item& item : group.items) {
+      if (item.fate != Item::Fate::kWrite) continue;
+      command_.emplace_back(*field++);
+      command_.emplace_back(item.update->value);
+    }
+    connection.add(command_);
     connection.add({"PEXPIRE", group.key, ttl_});
     if (group.new_fields > 0) connection.add({"HLEN", group.key});
   }
@@ -164,7 +191,7 @@ Status RedisWriter::store(RedisConnection& connection, std::vector<Group>& group
   if (!replies) return std::unexpected(std::move(replies.error()));
   auto next_reply = replies->begin();
   for (Group& group : groups) {
-    if (group.wrong_type || group.to_write.empty()) continue;
+    if (group.wrong_type || group.to_write == 0) continue;
     const redisReply& stored = **next_reply++;
     const redisReply& expires = **next_reply++;
     const redisReply* length = group.new_fields > 0 ? (next_reply++)->get() : nullptr;
@@ -177,13 +204,15 @@ Status RedisWriter::store(RedisConnection& connection, std::vector<Group>& group
     if (length != nullptr) group.fields = static_cast<std::size_t>(length->integer);
     // More fields are new than should be, there is no key, or nothing but this batch is in it: the rest was evicted,
     // deleted or flushed meanwhile.
-    const bool alone = group.had_others && length != nullptr && group.fields <= group.to_write.size();
+    const bool alone = group.had_others && length != nullptr && group.fields <= group.to_write;
     group.lost = stored.integer > group.new_fields || expires.integer == 0 || alone;
     if (group.lost) {
-      known_.forget(group.key);
+      known_.forget(group.id());
       continue;
     }
-    for (const CacheUpdate* update : group.to_write) known_.note(group.key, update->key.time, update->version());
+    for (const Item& item : group.items) {
+      if (item.fate == Item::Fate::kWrite) known_.note(group.id(), item.update->key.time, item.update->version());
+    }
   }
   return {};
 }
@@ -192,9 +221,9 @@ void RedisWriter::note_overgrown(const std::vector<Group>& groups, Instant now) 
   for (const Group& group : groups) {
     // A series that is left out here is noted with its next new candle.
     if (overgrown_.size() >= kOvergrownMax) break;
-    if (group.fields > keep_ && overgrown_names_.insert(group.series).second) {
-      overgrown_.push_back({now + trim_after_, group.series});
-    }
+    if (group.fields <= keep_) continue;
+    SeriesName name = group.name();
+    if (overgrown_names_.insert(name).second) overgrown_.push_back({now + trim_after_, std::move(name)});
   }
 }
 
@@ -227,9 +256,10 @@ Result<std::int64_t> RedisWriter::trim(RedisConnection& connection, Instant now)
     }
     const auto over = fields.begin() + static_cast<std::ptrdiff_t>(fields.size() - keep_);
     std::nth_element(fields.begin(), over, fields.end());
+    const KnownVersions::Id id = KnownVersions::id_of(key);
     std::vector<std::string_view> command = {"HDEL", key};
     for (auto field = fields.begin(); field != over; ++field) {
-      known_.forget(key, field->first);
+      known_.forget(id, field->first);
       command.push_back(field->second);
     }
     removed += over - fields.begin();
@@ -245,9 +275,10 @@ Result<std::int64_t> RedisWriter::trim(RedisConnection& connection, Instant now)
 }
 
 void RedisWriter::repaired(const SeriesName& series, const std::string& key, const RepairPlan& plan) {
-  for (const RepairPlan::Write& write : plan.writes) known_.note(key, write.time, write.version);
+  const KnownVersions::Id id = KnownVersions::id_of(key);
+  for (const RepairPlan::Write& write : plan.writes) known_.note(id, write.time, write.version);
   for (const std::string& name : plan.removals) {
-    if (const auto time = time_of_field(series.interval, name)) known_.forget(key, *time);
+    if (const auto time = time_of_field(series.interval, name)) known_.forget(id, *time);
   }
 }
 
@@ -256,7 +287,7 @@ Status RedisWriter::delete_wrong_types(RedisConnection& connection, std::vector<
     if (!group.wrong_type) continue;
     spdlog::warn("Redis held something other than a hash, which is deleted and written anew: key={}", group.key);
     connection.add({"DEL", group.key});
-    known_.forget(group.key);
+    known_.forget(group.id());
     group.lost = true;
   }
   auto replies = connection.run();

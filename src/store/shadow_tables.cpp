@@ -371,10 +371,27 @@ Result<std::vector<LaneOffset>> ShadowTables::hold_rows() {
   return offsets;
 }
 
+// On the session that holds: the offsets in use stand still. Where the lanes are others by now, the slowest one counts.
+Status ShadowTables::check_not_behind() {
+  const std::string of_shadow = fmt::format(
+      "FROM {} AS s WHERE s.consumer_group=o.consumer_group AND s.topic=o.topic AND s.partition_id=o.partition_id",
+      qualified(schema(), "stream_offset"));
+  sql_.clear();
+  sql_ << "SELECT topic,partition_id,next_offset FROM stream_offset AS o WHERE consumer_group=";
+  sql_.quoted(group_) << " AND next_offset>COALESCE((SELECT s.next_offset " << of_shadow
+                      << " AND s.lane=o.lane),(SELECT MIN(s.next_offset) " << of_shadow << "),-1) LIMIT 1";
+  Result<SqlRows> behind = holding_.query(sql_.view(), "compare the offsets");
+  if (!behind) return std::unexpected(behind.error());
+  if (!behind->next()) return {};
+  return retry(fmt::format("mysql: the new tables are behind those in use, which hold {}[{}] up to offset {}",
+                           behind->text(0), behind->text(1), behind->text(2)));
+}
+
 Status ShadowTables::swap(std::span<const Interval> intervals, UnixSeconds closed_until) {
+  if (auto checked = check_not_behind(); !checked) return checked;
   // What the job has published as closed, no more: the rest is closed by whoever goes on.
   sql_.clear();
-  sql_ << "UPDATE " << qualified(schema(), "stream_offset") << " SET closed_until=LEAST(closed_until,";
+  sql_ << "UPDATE " << qualified(schema(), "stream_offset") << " SET owner=0,closed_until=LEAST(closed_until,";
   sql_.integer(closed_until) << ')';
   if (auto done = holding_.execute(sql_.view(), "note what is published as closed"); !done) {
     return std::unexpected(done.error());
@@ -394,7 +411,10 @@ Status ShadowTables::swap(std::span<const Interval> intervals, UnixSeconds close
   }
   const auto renamed =
       holding_.execute(rename_statement(database(), schema(), in_use, names_of(intervals)), "swap the tables");
-  if (!renamed && holding_.is_open()) return std::unexpected(renamed.error());
+  if (!renamed && holding_.is_open()) {
+    return std::unexpected(
+        Error{renamed.error().kind, fmt::format("the tables are in use: {}", renamed.error().message)});
+  }
   if (!renamed) {
     spdlog::warn("rebuild: no answer to the swap: {}; looking whether it was done", renamed.error().message);
     const Result<bool> swapped = was_swapped();
@@ -415,6 +435,16 @@ Result<bool> ShadowTables::was_swapped() {
 }
 
 // ---- The end -------------------------------------------------------------------------------------------------------
+
+Result<bool> ShadowTables::has_job_behind() {
+  sql_.clear();
+  sql_ << "SELECT EXISTS(SELECT 1 FROM stream_offset WHERE owner=0 AND consumer_group=";
+  sql_.quoted(group_) << ") AND IS_USED_LOCK(";
+  sql_.quoted(GroupLock::name_of(database(), group_)) << ") IS NOT NULL";
+  Result<SqlRows> rows = live_.ask(sql_.view(), "look whether the job goes on from the new tables");
+  if (!rows) return std::unexpected(rows.error());
+  return rows->next() && rows->text(0) == "1";
+}
 
 Status ShadowTables::note_told() { return write_mark(qualified(database(), kMeta), kTold); }
 

@@ -1,6 +1,7 @@
 #include "klined/store/sql_text.hpp"
 
 #include <array>
+#include <bit>
 #include <charconv>
 #include <cmath>
 
@@ -22,9 +23,15 @@ SqlText& SqlText::unsigned_integer(std::uint64_t value) {
 
 SqlText& SqlText::real(double value) {
   KLINED_ASSERT(std::isfinite(value), "candles hold finite numbers");
-  std::array<char, 40> digits{};
-  char* const end = digits.data() + digits.size();
-  text_.append(digits.data(), std::to_chars(digits.data(), end, value, std::chars_format::scientific).ptr);
+  // A candle's prices are often the same one.
+  const std::uint64_t bits = std::bit_cast<std::uint64_t>(value);
+  if (real_size_ == 0 || bits != real_bits_) {
+    char* const end = real_text_.data() + real_text_.size();
+    const char* const last = std::to_chars(real_text_.data(), end, value, std::chars_format::scientific).ptr;
+    real_size_ = static_cast<std::size_t>(last - real_text_.data());
+    real_bits_ = bits;
+  }
+  text_.append(real_text_.data(), real_size_);
   return *this;
 }
 
@@ -36,14 +43,16 @@ SqlText& SqlText::decimal(Decimal value) {
 
 SqlText& SqlText::quoted(std::string_view text) {
   text_ += '\'';
-  for (const char c : text) {
-    if (c == '\'' || c == '\\') text_ += '\\';
-    if (c == '\0') {
-      text_ += "\\0";
-    } else {
-      text_ += c;
-    }
+  std::size_t done = 0;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    const char c = text[at];
+    if (c != '\'' && c != '\\' && c != '\0') continue;
+    text_.append(text, done, at - done);
+    text_ += '\\';
+    text_ += c == '\0' ? '0' : c;
+    done = at + 1;
   }
+  text_.append(text, done);
   text_ += '\'';
   return *this;
 }

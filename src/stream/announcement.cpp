@@ -133,16 +133,21 @@ class Announcement::Cache {
                                      options.connect_timeout, options.command_timeout});
     check(connection_->connect());
   }
-  // A closed candle is written as it is now. An open one goes away: the job writes it with its next trade.
+  // Where it holds more trades than the candle has now, or a candle that is gone. May be of a moment after that row:
+  // then the job's next update follows, and is larger again.
   void correct(const CandleKey& key, const KlineView* now) {
     if (!connection_) return;
-    const std::string name = redis_key_of({key.chain, key.pair, key.interval});
+    const SeriesName series{key.chain, key.pair, key.interval};
+    const std::string name = redis_key_of(series);
     const std::string field = std::to_string(key.time);
-    connection_->add({"HEXISTS", name, field});
-    auto held = connection_->run();
-    if (!held) return check(std::unexpected(held.error()));
-    if (held->front()->type != REDIS_REPLY_INTEGER || held->front()->integer == 0) return;
-    if (now != nullptr && now->closed) {
+    connection_->add({"HGET", name, field});
+    auto answer = connection_->run();
+    if (!answer) return check(std::unexpected(answer.error()));
+    const redisReply& held = *answer->front();
+    if (held.type != REDIS_REPLY_STRING) return;
+    const auto version = version_of_value(series, key.time, text_of(held));
+    if (now != nullptr && version && version->revision <= now->candle->revision()) return;
+    if (now != nullptr) {
       const std::string value = encode_kline(*now);
       connection_->add({"HSET", name, field, value});
     } else {

@@ -57,11 +57,16 @@ TEST_F(Rebuilding, SwapsWhileItHolds) {
   const Status swapped = rebuild.swap(kIntervals, 0);
   ASSERT_TRUE(swapped) << swapped.error().message;
   EXPECT_EQ(rebuild.look()->stage, ShadowStage::kSwapped);
+  EXPECT_FALSE(rebuild.has_job_behind().value()) << "nobody has the group's lock";
+  GroupLock lock(options_, "group-a");
+  ASSERT_TRUE(lock.try_acquire(milliseconds(0)).value());
+  EXPECT_TRUE(rebuild.has_job_behind().value());
   ASSERT_TRUE(rebuild.note_told());
   ASSERT_TRUE(rebuild.finish(false));
   EXPECT_EQ(tables_in(shadow_.database), "0");
   EXPECT_EQ(ask("SELECT name FROM stream_meta WHERE name LIKE 'rebuil%' ORDER BY name"), "rebuilt");
   EXPECT_TRUE(next.claim(request(2)));
+  EXPECT_FALSE(rebuild.has_job_behind().value());
 }
 
 // A process that was stopped for longer than the hold: others have gone on, and readers have seen it.
@@ -87,6 +92,45 @@ TEST_F(Rebuilding, SwapsNothingOnceTheHoldIsOver) {
   EXPECT_EQ(kind(rebuild.swap(kIntervals, 0)), ErrorKind::kRetry) << "nor on a new connection";
   EXPECT_EQ(in_use(), before);
   EXPECT_TRUE(next.commit(commit_from(120)));
+  EXPECT_EQ(rebuild.look()->stage, ShadowStage::kBuilding);
+}
+
+// What only the job has seen, since the log no longer tells of it.
+TEST_F(Rebuilding, KeepsWhatIsOlder) {
+  run("INSERT INTO stream_topic (topic_id,topic) VALUES (1,'an-earlier-topic')");
+  MySqlCandleStore store = claimed_store();
+  ASSERT_TRUE(store.commit(commit_from(100, {row(0), row(60)})));
+  run("UPDATE stream_offset SET max_block_time=max_block_time+1000 WHERE lane=1 AND partition_id=2");
+  run("UPDATE stream_meta SET value='7' WHERE name='begin:2:0'");
+  run("INSERT INTO stream_pair (chain_id,pair_address,topic_id,partition_id) VALUES (100000,'PairA',2,1)");
+  const std::string newest = ask("SELECT MAX(max_block_time) FROM stream_offset");
+  ShadowTables rebuild = tables();
+  build(rebuild);
+  const std::string in_shadow = " FROM " + shadow_.database + ".";
+  EXPECT_EQ(ask("SELECT *" + in_shadow + "stream_topic ORDER BY 1"), ask("SELECT * FROM stream_topic ORDER BY 1"));
+  MySqlConnection snapshot(options_);
+  ASSERT_TRUE(rebuild.open_snapshot(snapshot));
+  ASSERT_TRUE(rebuild.keep_older(snapshot, kIntervals, 60));
+  EXPECT_EQ(ask("SELECT candle_time" + in_shadow + "trade_kline_1m ORDER BY 1"), "0\n60");
+  EXPECT_EQ(ask("SELECT DISTINCT max_block_time" + in_shadow + "stream_offset"), newest) << "any lane may load them";
+  EXPECT_EQ(ask("SELECT value" + in_shadow + "stream_meta WHERE name='begin:2:0'"), "7");
+  EXPECT_EQ(ask("SELECT pair_address,topic_id,partition_id" + in_shadow + "stream_pair"), "PairA|2|1");
+}
+
+// Readers must not see rows go back.
+TEST_F(Rebuilding, SwapsNothingThatIsBehind) {
+  MySqlCandleStore store = claimed_store();
+  ASSERT_TRUE(store.commit(commit_from(100, {row(0)})));
+  ASSERT_TRUE(store.commit(commit_from(110, {row(60)})));
+  ShadowTables rebuild = tables();
+  build(rebuild);
+  const std::string before = in_use();
+  ASSERT_TRUE(rebuild.hold(seconds(60)));
+  const Status swapped = rebuild.swap(kIntervals, 0);
+  EXPECT_EQ(kind(swapped), ErrorKind::kRetry);
+  EXPECT_THAT(message(swapped), HasSubstr("behind"));
+  EXPECT_EQ(in_use(), before);
+  rebuild.release();
   EXPECT_EQ(rebuild.look()->stage, ShadowStage::kBuilding);
 }
 

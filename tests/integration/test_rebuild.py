@@ -11,9 +11,12 @@ import unittest
 
 import pymysql
 
-from harness import Process, Site, compare_tables, main, say, table_of, wait_until
+from harness import Process, Site, main, say, table_of, wait_until
+from generate import Record
 from inputs import Trader
+from kline_wire import parse_kline
 from test_errors import delete_records
+from topics import watermarks
 
 RATE = 1000  # Trades a second.
 START = "2025-06-30T23:50:00Z"
@@ -147,14 +150,16 @@ class Rebuild(unittest.TestCase):
             # Sent again after two minutes: duplicates in a window of ten minutes, but not in one of one minute.
             for i in range(6, 60, 6):
                 batches.insert(i + i // 6, batches[i - 6])
-            site.send(batches)
+            site.send([Record(b"junk", b"junk", int(noon * 1000)), *batches])
             job = site.start()
             site.await_drained(job)
-            site.judge()
+            site.judge(closed=True)
+            before = site.recompute().candles
             settings = dataclasses.replace(site.settings, intervals=("1m", "3m", "1h"), dedupe_window=60)
             changes = {"intervals": list(settings.intervals), "input": {"dedupe_window": "1m"}}
             new = site.write_config("new", **changes)
 
+            outputs = self.outputs(site)
             status = site.command("rebuild", "-c", site.write_config("plain"), "--dry-run")
             self.assertEqual((status.returncode, status.stdout), (0, ""), status.stderr)
             status = site.command("rebuild", "-c", new, "--dry-run")
@@ -163,6 +168,7 @@ class Rebuild(unittest.TestCase):
             self.assertIn("trade_kline_3m would be new", status.stderr)
             self.assertIn("trade_kline_5m would be taken away", status.stderr)
             self.assertEqual(self.schemas(site), ())
+            self.assertEqual(self.outputs(site), outputs)
 
             killed = self.start(site, new, "rebuild-1")
             wait_until("the swap", lambda: self.is_swapped(site), pause=0.005)
@@ -172,17 +178,25 @@ class Rebuild(unittest.TestCase):
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertEqual(self.schemas(site), ())
             # The job that ran with the old settings says what to do, once it is to write again.
-            site.send([trader.batch(noon + 2000)])
+            site.send([Record(b"nothing", b"[]", int(noon * 1000))])
             self.assertEqual(job.wait(60), 2)
             self.assertIn("were rebuilt at", job.log())
+            site.send([trader.batch(noon + 2000, pairs=("PairC",))])
             site.settings = settings
+            site.left = {key: candle for key, candle in before.items() if key[0] == "5m"}
             job = site.start("new-job", **changes)
             site.await_drained(job)
-            with site.stack.mysql(site.database) as connection:
-                area = compare_tables(connection, site.recompute(), settings.intervals)
-            say(area.summary())
-            self.assertEqual(area.shown, [])
+            # Nothing has come since for the pairs of before: what readers have of them, they have from the rebuild.
+            site.judge(closed=True)
             job.stop()
+
+    def outputs(self, site):
+        """The revisions that readers of Redis have, and where the topics that klined writes end."""
+        redis = site.stack.redis(site.redis_database)
+        topics = [f"{site.topic}-dlq", *(f"klines-{chain}-{site.env}" for chain in site.settings.chains)]
+        cached = {(key, at): parse_kline(value).total_count
+                  for key in redis.scan_iter("kline:*") for at, value in redis.hgetall(key).items()}
+        return cached, watermarks(site.stack.kafka, topics)
 
     def is_swapped(self, site):
         return site.rows("SELECT 1 FROM stream_meta WHERE name = 'rebuilt'") != ()
@@ -193,10 +207,12 @@ class Rebuild(unittest.TestCase):
             site.init()
             config = site.write_config("plain")
             now = time.time()
+            old = now - 7200
             trader = Trader()
-            site.send([trader.batch(now - 7200 + 10 * i) for i in range(20)])
+            # The newest trade is the oldest record: what is left of the log knows only of older ones, not of all pairs.
+            site.send([trader.batch(old + 500), trader.batch(old, pairs=("PairC", "PairD")),
+                       *(trader.batch(old + 10 * i) for i in range(18))])
             job = site.start()
-            site.send([trader.batch(now - 60 + 5 * i) for i in range(10)])
             site.await_drained(job)
             before = site.dump()
             delete_records(site.stack.kafka, site.topic, 0, 5)
@@ -206,33 +222,61 @@ class Rebuild(unittest.TestCase):
             self.assertEqual(self.schemas(site), ())
             site.succeed("rebuild", "-c", config, "--keep-older")
             self.assertEqual(site.dump(), before)
-            site.send([trader.batch(now + i) for i in range(5)])
+            # Kept candles grow on.
+            site.send([trader.batch(old + 500), *(trader.batch(now - 60 + 5 * i) for i in range(14))])
             job.await_active(activations=2)
             site.await_drained(job)
-            whole = sum(int(row[0]) for row in site.rows("SELECT SUM(`count`) FROM trade_kline_1d"))
-            self.assertEqual(whole, 2 * 35)
+            self.assertEqual(self.trades(site), dict.fromkeys(site.settings.intervals, 2 * 35))
             self.assertEqual(site.command("verify", "-c", config).returncode, 0)
-            site.succeed("rebuild", "-c", config, "--drop-older")
-            whole = sum(int(row[0]) for row in site.rows("SELECT SUM(`count`) FROM trade_kline_1d"))
-            self.assertEqual(whole, 2 * 30)
+            last = self.start(site, config, "rebuild-last", "--drop-older")
+            last.await_log("candles have fewer trades than before")
+            self.assertEqual(self.trades(site), dict.fromkeys(site.settings.intervals, 2 * 30))
+            # The job caches what it makes of its memory and this, and then is told of the new tables.
+            site.send([trader.batch(now)])
+            self.assertEqual(last.wait(), 0, last.log_end())
+            job.await_active(activations=3)
+            site.await_drained(job)
+            # Readers of the topics keep the candles with more trades; those of Redis have the ones of now.
+            site.judge(published=False, closed=True)
             job.stop()
 
+    def trades(self, site):
+        """{interval: how many trades its candles hold}"""
+        return {interval: int(site.rows(f"SELECT SUM(`count`) FROM {table_of(interval)}")[0][0])
+                for interval in site.settings.intervals}
+
     def test_other_schemas(self):
-        """Killed after the swap, then run with another --schema: nothing of what is there is touched."""
+        """Without a job; killed after the swap, then run with another --schema: nothing of what is there is touched.
+        The next job closes what was open when the one before ended."""
         small = {"partitions": 1, "intervals": ("1m", "1h")}
         with self.site(**small) as site, Site(**small) as other:
-            base = time.time() - 4000
+            now = time.time()
+            trader = Trader()
             for each in (site, other):
                 each.init()
-                each.send([Trader().batch(base + 10 * i) for i in range(30)])
+                each.send([trader.batch(now - 4000 + 10 * i) for i in range(30)])
+                each.send([trader.batch(now + 600, pairs=("PairC",))])
                 job = each.start()
                 each.await_drained(job)
                 job.stop()
+            # No job sees the newest candles of PairC end. The rebuild does, and publishes nothing of what is unchanged.
+            site.send([trader.batch(now + 1500, pairs=("PairD",))])
             config = site.write_config("plain")
-            there = [each.dump() for each in (site, other)]
+            with site.stack.mysql(site.database) as connection, connection.cursor() as cursor:
+                cursor.execute("START TRANSACTION")
+                cursor.execute("SELECT 1 FROM trade_kline_1h LIMIT 1")
+                killed = self.start(site, config, "rebuild-0")
+                killed.await_log("the tables are in use")
+                killed.kill()
+                renames = "SELECT 1 FROM information_schema.processlist WHERE info LIKE 'RENAME%%'"
+                wait_until("its last try to be over", lambda: not site.rows(renames))
+            refused = site.command("rebuild", "-c", config, "--dry-run")
+            self.assertEqual((refused.returncode, refused.stdout), (2, ""))
+            self.assertIn("further than the job, which stands at 31", refused.stderr)
             killed = self.start(site, config, "rebuild-1")
             wait_until("the swap", lambda: self.is_swapped(site), pause=0.005)
             killed.kill()
+            there = [each.dump() for each in (site, other)]
             for schema, why in ((site.database, "is the database of the tables in use"),
                                 (other.database, f"run it again with --schema {site.database}_rebuild")):
                 refused = site.command("rebuild", "-c", config, "--schema", schema)
@@ -246,6 +290,10 @@ class Rebuild(unittest.TestCase):
             self.assertEqual([each.dump() for each in (site, other)], there)
             refused = site.command("rebuild", "-c", config, "--restart", "--schema", other.database)
             self.assertIn("are no rebuild's", refused.stderr)
+            job = site.start("closing")
+            site.await_drained(job.await_active())
+            site.judge(closed=True)
+            job.stop()
 
     def test_after_another(self):
         """One that hangs keeps its lock for some seconds; the next one waits for that, and names a real rival."""
@@ -295,6 +343,7 @@ class Rebuild(unittest.TestCase):
             (left,), = site.rows(f"SELECT COUNT(*) FROM `{site.database}_rebuild`.before_trade_kline_1m")
             self.assertEqual(int(left), len(before["1m"]))
 
+            job.stop()  # It needs none, and waits for none.
             # What was left is in the way of the next one, until that is to begin anew.
             refused = site.command("rebuild", "-c", config, *late, "--drop-older", "--publish", "none")
             self.assertEqual(refused.returncode, 2, refused.stderr)
@@ -307,7 +356,6 @@ class Rebuild(unittest.TestCase):
             self.assertLess(len(after["1m"]), len(before["1m"]))
             self.assertGreater(len(after["1m"]), 2 * 30)
             self.assertTrue(set(after["1m"]) <= set(before["1m"]))
-            job.stop()
 
 
 if __name__ == "__main__":

@@ -64,6 +64,8 @@ class Rebuild {
   // True where it is swapped; false where the tables were in use for too long this time.
   Result<bool> try_to_swap(ShadowRun& run);
   Result<bool> rename(UnixSeconds closed_until);
+  Status announce();
+  Status await_claim();
   Status finish(ShadowStage stage);
 
   std::unique_ptr<ShadowRun> start(std::optional<Job::Ends> ends);

@@ -69,7 +69,9 @@ class RedisConnection {
 
   RedisAddress address_;
   std::unique_ptr<redisContext, FreeContext> context_;
-  std::size_t pending_ = 0;  // commands added and not run
+  std::size_t pending_ = 0;         // commands added and not run
+  std::vector<const char*> texts_;  // of one command, kept for their memory
+  std::vector<std::size_t> sizes_;
 };
 
 }  // namespace klined

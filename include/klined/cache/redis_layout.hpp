@@ -27,6 +27,7 @@ struct CandleVersion {
 };
 
 std::string redis_key_of(const SeriesName& series);
+void append_redis_key(ChainId chain, std::string_view pair, Interval interval, std::string& out);
 // Nothing where the key is not exactly as redis_key_of() writes it.
 std::optional<SeriesName> series_of_redis_key(std::string_view key);
 

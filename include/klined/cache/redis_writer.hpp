@@ -1,15 +1,19 @@
 // Live updates to Redis: a batch at a time, never backwards.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
+
+#include <boost/unordered/unordered_flat_map.hpp>
 
 #include "klined/cache/redis_connection.hpp"
 #include "klined/cache/repair_plan.hpp"
@@ -21,25 +25,47 @@ namespace klined {
 // read before it is written. It may forget at any time, which costs one read.
 class KnownVersions {
  public:
+  // A series, by 128 bits of hash of its key.
+  struct Id {
+    std::uint64_t low = 0;
+    std::uint64_t high = 0;
+    friend auto operator<=>(const Id&, const Id&) = default;
+  };
+  static Id id_of(std::string_view key);
+
   // `bytes_max`: of memory, about; beyond it everything is forgotten.
   explicit KnownVersions(std::size_t bytes_max) : series_max_(bytes_max / kBytesASeries) {}
-  std::optional<CandleVersion> find(const std::string& key, UnixSeconds time) const;
-  // True where the series is known to have a candle that is not among `updates`.
-  bool knows_others(const std::string& key, const std::vector<CacheUpdate*>& updates) const;
-  void note(const std::string& key, UnixSeconds time, CandleVersion version);
-  void forget(const std::string& key) { series_.erase(key); }
-  void forget(const std::string& key, UnixSeconds time);
+  std::optional<CandleVersion> find(const Id& id, UnixSeconds time) const;
+  // True where the series is known to have a candle for which `is_meant(time)` is false.
+  template <typename Test>
+  bool knows_others(const Id& id, Test is_meant) const {
+    const auto series = series_.find(id);
+    return series != series_.end() && !std::ranges::all_of(series->second.candles(), is_meant, &Known::time);
+  }
+  void note(const Id& id, UnixSeconds time, CandleVersion version);
+  void forget(const Id& id) { series_.erase(id); }
+  void forget(const Id& id, UnixSeconds time);
   void clear() { series_.clear(); }
 
  private:
   static constexpr std::size_t kPerSeries = 4;
-  static constexpr std::size_t kBytesASeries = 320;  // with the allocator's share
+  static constexpr std::size_t kBytesASeries = 256;  // where the table has just grown
   struct Known {
-    UnixSeconds time;
+    UnixSeconds time = 0;
     CandleVersion version;
   };
+  struct Series {
+    std::array<Known, kPerSeries> known;
+    std::size_t count = 0;
+    std::span<Known> candles() { return {known.data(), count}; }
+    std::span<const Known> candles() const { return {known.data(), count}; }
+  };
+  struct HashId {
+    using is_avalanching = void;
+    std::size_t operator()(const Id& id) const { return id.low; }
+  };
   std::size_t series_max_;
-  std::unordered_map<std::string, std::vector<Known>> series_;
+  boost::unordered_flat_map<Id, Series, HashId> series_;
 };
 
 // Writes batches of updates: HSET and PEXPIRE. A hash that has grown beyond `keep` candles is trimmed a little later,
@@ -64,7 +90,7 @@ class RedisWriter {
 
   // To be called on every new connection: it may lead to another server, so nothing is known.
   void begin() { known_.clear(); }
-  // `batch` is sorted, and its updates are moved from only where they are in Outcome::again.
+  // Of each candle one update at most. They are moved from only where they are in Outcome::again.
   Result<Outcome> write(RedisConnection& connection, std::vector<CacheUpdate>& batch, Instant now);
   // Removes the oldest candles of some of the hashes that are due, and returns how many candles it removed.
   Result<std::int64_t> trim(RedisConnection& connection, Instant now);
@@ -74,18 +100,28 @@ class RedisWriter {
   void repaired(const SeriesName& series, const std::string& key, const RepairPlan& plan);
 
  private:
+  // An update of a batch, and what is done with it.
+  struct Item {
+    CacheUpdate* update = nullptr;
+    KnownVersions::Id series;
+    std::size_t key_begin = 0;  // in keys_
+    std::size_t key_size = 0;
+    enum class Fate { kRead, kWrite, kLeave } fate = Fate::kRead;
+  };
   // The updates of one series in a batch.
   struct Group {
-    std::string key;
-    SeriesName series;
-    std::vector<CacheUpdate*> updates;
-    std::vector<const CacheUpdate*> unknown;  // to be read first
-    std::vector<const CacheUpdate*> to_write;
-    long long new_fields = 0;  // of to_write, those that Redis doesn't have
+    std::string_view key;
+    std::span<Item> items;
+    std::size_t unknown = 0;   // to be read first
+    std::size_t to_write = 0;  // of them
+    long long new_fields = 0;  // of those to write, those that Redis doesn't have
     bool had_others = false;   // Redis has candles of the series that are not in this batch
     bool wrong_type = false;
     std::size_t fields = 0;  // in Redis, after the write, where some are new; else 0
     bool lost = false;
+
+    const KnownVersions::Id& id() const { return items.front().series; }
+    SeriesName name() const;
   };
 
   struct Overgrown {
@@ -93,7 +129,8 @@ class RedisWriter {
     SeriesName series;
   };
 
-  static std::vector<Group> group_by_series(std::vector<CacheUpdate>& batch);
+  std::vector<Group> group_by_series(std::vector<CacheUpdate>& batch);
+  Status read_unknown(RedisConnection& connection, std::vector<Group>& groups, Outcome& outcome);
   Status choose(RedisConnection& connection, std::vector<Group>& groups, Outcome& outcome);
   Status store(RedisConnection& connection, std::vector<Group>& groups);
   void note_overgrown(const std::vector<Group>& groups, Instant now);
@@ -105,6 +142,11 @@ class RedisWriter {
   KnownVersions known_;
   std::deque<Overgrown> overgrown_;  // by `due`
   std::set<SeriesName> overgrown_names_;
+  // Of one write, kept for their memory.
+  std::vector<Item> items_;
+  std::string keys_;
+  std::vector<std::string> fields_;
+  std::vector<std::string_view> command_;
 };
 
 }  // namespace klined

@@ -87,10 +87,14 @@ class ShadowTables {
   // False where the server has been found to have ended the hold.
   bool holds() const { return holding_.is_open(); }
   // After the shadow set was filled up to those offsets: swaps, or says why it could not. kRetry: nothing was done,
-  // other transactions use the tables, or the hold is over. Nobody waits for it longer than some 1 s a call.
+  // other transactions use the tables, the shadow set is behind, or the hold is over. Nobody waits for it longer than
+  // some 1 s a call.
   Status swap(std::span<const Interval> intervals, UnixSeconds closed_until);
 
-  // After the swap: notes that all that changed is published.
+  // After the swap: whether a job runs that has not claimed the new tables. Until its next commit, which is refused, it
+  // publishes and caches from what it holds in memory of the old ones.
+  Result<bool> has_job_behind();
+  // Notes that all that changed is published.
   Status note_told();
   // After note_told(): deletes the old tables (unless they are to be kept) and ends the rebuild.
   Status finish(bool keep);
@@ -117,6 +121,7 @@ class ShadowTables {
   void end_turn();
   Result<std::vector<LaneOffset>> begin_hold(std::chrono::seconds time);
   Result<std::vector<LaneOffset>> hold_rows();
+  Status check_not_behind();
   Result<bool> was_swapped();
   Status run(MySqlConnection& connection, std::string_view what);
   Status keep_interval(MySqlConnection& snapshot, Interval interval, bool is_in_use, UnixSeconds until);

@@ -1,6 +1,8 @@
 // Statements as text: one buffer that is used again and again, and values that read back exactly as they were.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -39,6 +41,10 @@ class SqlText {
 
  private:
   std::string text_;
+  // The number that real() wrote last.
+  std::array<char, 40> real_text_{};
+  std::size_t real_size_ = 0;
+  std::uint64_t real_bits_ = 0;
 };
 
 }  // namespace klined

@@ -39,6 +39,12 @@ TEST(SqlText, WritesDoublesWithAnExponentAndExactly) {
   }
 }
 
+TEST(SqlText, WritesTheSameDoubleAgainAndThenAnother) {
+  SqlText sql;
+  for (const double value : {0.0, 2.5, 2.5, -0.0, 0.0, 2.5}) sql.real(value) << ' ';
+  EXPECT_EQ(sql.view(), "0e+00 2.5e+00 2.5e+00 -0e+00 0e+00 2.5e+00 ");
+}
+
 TEST(SqlText, WritesNumbers) {
   SqlText sql;
   sql.integer(std::numeric_limits<std::int64_t>::min()) << ' ';
