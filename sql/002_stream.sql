@@ -35,7 +35,7 @@ CREATE TABLE IF NOT EXISTS stream_pair (
   PRIMARY KEY (chain_id, pair_address)
 ) ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
--- consumer_group: whose candles these are. settings: what they depend on. reset: a reset was begun and is not done.
+-- consumer_group: whose candles these are. tables: an id of this set of tables. settings: what they depend on. reset: a reset was begun and is not done.
 -- rebuild: a rebuild fills these tables, or has swapped them in and is not done; rebuild_of: for which database,
 -- rebuild_in: by way of which schema. rebuilt: when.
 CREATE TABLE IF NOT EXISTS stream_meta (

@@ -3,7 +3,7 @@
 
 CREATE DATABASE IF NOT EXISTS klined CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
--- `klined run`, `klined candles`, `klined pairs`: reads and writes rows. Taking turns (GET_LOCK) needs no right.
+-- `klined run`, `klined candles`, `klined pairs`, `klined dlq retry`: reads and writes rows. Taking turns (GET_LOCK) needs no right.
 CREATE USER IF NOT EXISTS 'klined'@'%' IDENTIFIED BY '<password>';
 GRANT SELECT, INSERT, UPDATE, DELETE ON klined.* TO 'klined'@'%';
 

@@ -3,15 +3,21 @@
 #include <charconv>
 #include <memory>
 #include <set>
+#include <thread>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include "klined/app/candle_table.hpp"
 #include "klined/app/commands.hpp"
+#include "klined/app/rebuild_plan.hpp"
 #include "klined/publish/kafka_transactions.hpp"
 #include "klined/source/kafka_source.hpp"
 #include "klined/source/letter_reader.hpp"
+#include "klined/source/put_back_reader.hpp"
+#include "klined/store/put_back_permit.hpp"
+#include "klined/store/shadow_tables.hpp"
+#include "klined/stream/connections.hpp"
 #include "klined/stream/dead_letters.hpp"
 
 namespace klined::app {
@@ -19,6 +25,7 @@ namespace klined::app {
 namespace {
 
 constexpr Milliseconds kTimeout{10'000};
+constexpr Milliseconds kNotesWait{5'000};  // MySQL ends a permit that is silent for longer than 10 s
 constexpr std::size_t kLettersPerTransaction = 500;
 constexpr std::size_t kBytesPerTransaction = 8U << 20U;
 
@@ -155,48 +162,170 @@ Status show_topic(LetterReader& reader, const std::string& topic, const DlqArgum
 // ---- retry ---------------------------------------------------------------------------------------------------------
 
 // Puts the open letters that are chosen back, some in each transaction.
+//
+// Each trade is to count once. A record that is put back comes too late for the dedupe window; so it is put back only
+// where the stored candles are known to be without the trade, and a note of it, in the same transaction, tells every
+// later replay that it stands for its first place (PutBack).
 class Retry {
  public:
   Retry(const Config& config, std::string topic, const DlqArguments& arguments)
-      : config_(config), topic_(std::move(topic)), arguments_(arguments) {}
+      : config_(config),
+        topic_(std::move(topic)),
+        arguments_(arguments),
+        permit_(mysql_options(config), config.group) {}
 
   Status run(LetterReader& reader);
   std::int64_t put_back_count() const { return count_; }
 
  private:
+  Status begin();
+  Status check_no_rebuild() const;
+  Status read_notes(const std::string& origin);
+  void await_notes();
+  bool may_go_back(const DeadLetters::Entry& entry);
+  void say_what_is_left() const;
   Status put_back_one(const Letter& letter, const DeadLetters::Entry& entry);
   Status commit();
 
   const Config& config_;
   const std::string topic_;
   const DlqArguments& arguments_;
+  PutBackPermit permit_;
+  std::string tables_;  // that the letters are judged by
   std::unique_ptr<KafkaTransactions> transactions_;
-  std::set<std::pair<std::int32_t, LetterOrigin>> put_back_;
+  std::unique_ptr<KafkaSource> source_;
+  std::string notes_;
+  std::int64_t notes_end_ = 0;  // count_put_backs() behind what is committed
+  PutBacks put_backs_;
+  // Of letters that stay where they are, for the want of a copy that may go.
+  std::set<LetterOrigin> of_other_tables_;
+  std::set<LetterOrigin> not_stored_yet_;
   std::size_t open_letters_ = 0;
   std::size_t open_bytes_ = 0;
   std::int64_t count_ = 0;  // committed
 };
 
-Status Retry::run(LetterReader& reader) {
+Status Retry::begin() {
+  std::string origin;
+  for (const std::string& topic : config_.input.topics) {
+    if (dead_letter_topic(config_, topic) == topic_) origin = origin_topic(topic).value_or(topic);
+  }
+  if (Status checked = check_no_rebuild(); !checked) return checked;
   if (!arguments_.dry_run) {
-    // From here on another retry of this topic can commit nothing any more, and what it committed is seen below.
-    auto opened = KafkaTransactions::open(
-        {.properties = producer_properties(config_), .id = fmt::format("{}-dlq-{}", config_.group, topic_)});
+    // From here on another retry of this topic, also of another group, can commit nothing any more, and what it
+    // committed is seen below.
+    auto opened = KafkaTransactions::open({.properties = producer_properties(config_), .id = put_back_topic(origin)});
     if (!opened) return std::unexpected(opened.error());
     transactions_ = std::move(*opened);
   }
+  if (Status permitted = permit_.begin(); !permitted) return permitted;
+  tables_ = permit_.tables();
+  permit_.end();
+  return read_notes(origin);
+}
+
+// The rebuild would find out, and would have to begin anew.
+Status Retry::check_no_rebuild() const {
+  const std::string schema = config_.mysql.database + "_rebuild";
+  const auto found = ShadowTables(mysql_options(config_), schema, config_.group).look();
+  if (!found || found->stage != ShadowStage::kBuilding) return {};
+  const std::optional<RebuildPlan> plan = parse_plan(found->plan);
+  if (!plan || plan->is_dry) return {};
+  return retry(
+      fmt::format("a rebuild of the candles is under way (database {}): it takes in what its rules accept, and would "
+                  "have to begin anew if letters were put back meanwhile; put them back when it is done, or after "
+                  "DROP DATABASE {} if nobody goes on with it",
+                  schema, schema));
+}
+
+Status Retry::read_notes(const std::string& origin) {
+  auto source = KafkaSource::open({consumer_properties(config_), ""});
+  if (!source) return std::unexpected(source.error());
+  source_ = std::move(*source);
+  notes_ = put_back_topic(origin);
+  const Result<bool> is_there = source_->exists(notes_, kTimeout);
+  if (!is_there) return std::unexpected(is_there.error());
+  if (!*is_there) {
+    return fatal(
+        fmt::format("Kafka at {} has no topic {}, which tells replays what was put back: make it with `klined "
+                    "init`",
+                    config_.kafka.brokers, notes_));
+  }
+  const auto read = read_put_backs(*source_, notes_, origin);
+  if (!read) return std::unexpected(read.error());
+  put_backs_ = **read;
+  const Result<std::int64_t> end = count_put_backs(*source_, {notes_});
+  if (!end) return std::unexpected(end.error());
+  notes_end_ = *end;
+  return {};
+}
+
+// The brokers say that a transaction is committed before each partition tells its readers. Whoever replays once the
+// permit has ended must read the notes: they, and the transaction's mark, are behind the end that was.
+void Retry::await_notes() {
+  const SystemClock clock;
+  const std::int64_t end = notes_end_ + static_cast<std::int64_t>(open_letters_) + 1;
+  for (const Instant until = clock.now() + kNotesWait; clock.now() < until;) {
+    const Result<std::int64_t> now = count_put_backs(*source_, {notes_});
+    if (now && *now >= end) {
+      notes_end_ = *now;
+      return;
+    }
+    std::this_thread::sleep_for(Milliseconds(10));
+  }
+  complain(
+      fmt::format("{}: the notes of the last {} letters are committed, but the brokers do not show them yet: begin no "
+                  "rebuild and no reset for a minute",
+                  notes_, open_letters_));
+}
+
+// Whether the stored candles are without the letter's trade, and nothing stands for it.
+bool Retry::may_go_back(const DeadLetters::Entry& entry) {
+  // A copy, or a letter of what was replaced since.
+  if (entry.attempt < standing_attempt(put_backs_, entry.origin)) return false;
+  const LetterOrigin& origin = entry.origin;
+  if (entry.tables.empty() || entry.tables != tables_) {
+    if (!not_stored_yet_.contains(origin)) of_other_tables_.insert(origin);
+    return false;
+  }
+  of_other_tables_.erase(origin);
+  if (permit_.contains(origin.topic, origin.partition, origin.offset)) return true;
+  not_stored_yet_.insert(origin);
+  return false;
+}
+
+void Retry::say_what_is_left() const {
+  if (!of_other_tables_.empty()) {
+    complain(fmt::format(
+        "{}: {} letters stay where they are: other candles than the present ones were without them (a reset, a "
+        "rebuild or a repair came since, they are of another group, or of a klined that did not note it), so that "
+        "their trades may "
+        "count already. A replay after a reset writes letters anew of what it refuses; put back those. A rebuild takes "
+        "in what its rules accept",
+        topic_, of_other_tables_.size()));
+  }
+  if (!not_stored_yet_.empty()) {
+    complain(fmt::format(
+        "{}: {} letters stay where they are: the job has not stored the input up to their first places yet, and "
+        "decides about them when it comes there; try again when it has (`klined offsets`)",
+        topic_, not_stored_yet_.size()));
+  }
+}
+
+Status Retry::run(LetterReader& reader) {
+  if (Status begun = begin(); !begun) return begun;
   const Result<DeadLetters> letters = letters_of(reader, topic_);
   if (!letters) return std::unexpected(letters.error());
   Status done;
   const Status read = reader.read(topic_, [&](const Letter& letter) {
     const auto found = letters->entries().find({letter.partition, letter.offset});
     if (found == letters->entries().end() || !is_chosen(arguments_, found->second)) return true;
-    // Of copies the first, once.
-    if (!put_back_.emplace(letter.partition, found->second.origin).second) return true;
+    if (!may_go_back(found->second)) return true;
     done = put_back_one(letter, found->second);
     return done.has_value();
   });
   if (done && read) done = commit();
+  say_what_is_left();
   if (!done) return done;
   return read;
 }
@@ -213,6 +342,8 @@ Status Retry::put_back_one(const Letter& letter, const DeadLetters::Entry& entry
                                        origin.topic, origin.partition, origin.offset,
                                        origin.index ? fmt::format(" element {}", *origin.index) : "", entry.error);
   print_out(what);
+  const std::int32_t attempt = next_attempt(put_backs_, origin);
+  put_backs_.note(static_cast<std::uint32_t>(origin.partition), origin.offset, origin.index, attempt);
   if (arguments_.dry_run) {
     ++count_;
     return {};
@@ -220,7 +351,8 @@ Status Retry::put_back_one(const Letter& letter, const DeadLetters::Entry& entry
   if (!transactions_->is_open()) {
     if (Status begun = transactions_->begin(); !begun) return begun;
   }
-  if (Status sent = transactions_->send(put_back(letter, origin), origin.partition); !sent) return sent;
+  if (Status sent = transactions_->send(put_back(letter, origin, attempt), origin.partition); !sent) return sent;
+  if (Status sent = transactions_->send(note_of(origin, attempt)); !sent) return sent;
   if (Status sent = transactions_->send(marker_of(topic_, letter), letter.partition); !sent) return sent;
   open_bytes_ += letter.value.size();
   if (++open_letters_ < kLettersPerTransaction && open_bytes_ < kBytesPerTransaction) return {};
@@ -229,7 +361,17 @@ Status Retry::put_back_one(const Letter& letter, const DeadLetters::Entry& entry
 
 Status Retry::commit() {
   if (!transactions_ || !transactions_->is_open()) return {};
+  Status permitted = permit_.begin();
+  if (permitted && permit_.tables() != tables_) {
+    permitted = retry("a reset or a rebuild came meanwhile, which decides about the letters anew");
+  }
+  if (!permitted) {
+    return retry(
+        fmt::format("{}: the last {} letters were not put back: {}", topic_, open_letters_, permitted.error().message));
+  }
   const Status committed = transactions_->commit();
+  if (committed) await_notes();
+  permit_.end();
   if (!committed) {
     const bool is_fenced = committed.error().kind == ErrorKind::kFenced;
     return retry(fmt::format("{}: the last {} letters were not put back{}: {}; `klined dlq list` tells what is open",
@@ -355,16 +497,18 @@ CLI::App* add_dlq(CLI::App& parent, int& exit_code) {
       "also\n"
       "where two retry at the same time: the later one stops the earlier. Its own time is that of putting back, which\n"
       "decides about \"future\"; about \"late\" and \"duplicate\" decides the partition's clock of now.\n"
-      "Mend first. Settings that stored candles depend on (chains, max_future, ...) change with `klined reset` and a\n"
-      "replay, which takes the trades in by itself: then don't put them back.\n"
+      "A note of it in <topic>-put-back (made by `klined init`) tells every replay (`reset`, `rebuild`, `verify`) that "
+      "it\n"
+      "stands for its first place, so that the trade counts once, whatever the rules are by then. Mend first.\n"
       "\n"
-      "Put back only what the present rules refuse at its first place too. The record that is put back comes later "
-      "than\n"
-      "dedupe_window, and nothing tells that it stands for the trade at its first place: where a later version, or "
-      "other\n"
-      "settings, accept that one, every replay (`reset`, `rebuild`, `verify`) counts the trade TWICE, and\n"
-      "`verify --repair` writes that count. After a mend of the rules prefer `klined rebuild` to this command.\n"
-      "With ACLs: WRITE on the input topics, the dead-letter topics and transactional ids <group>-dlq-*.\n");
+      "A letter stays where it is, with a word that says why, where its trade may count already: the present tables "
+      "have\n"
+      "not written it (a reset, a rebuild or a repair came since), or the job has not stored the input up to its first "
+      "place.\n"
+      "Nothing is put back while a rebuild is under way.\n"
+      "All groups that read the input topic read what one puts back: one that has accepted the trade counts it twice.\n"
+      "With ACLs: READ and WRITE on <topic>-put-back, WRITE on the input topics, the dead-letter topics and the\n"
+      "transactional id <topic>-put-back.\n");
   retry_command->callback([arguments, &exit_code] { exit_code = dlq(Verb::kRetry, *arguments); });
   set_manual(*command,
              "  klined dlq list -c klined.yaml\n"

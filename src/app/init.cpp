@@ -67,6 +67,29 @@ Status make_topic(KafkaAdmin& admin, const Config& config, const std::string& to
   return check_replicas(admin, config, topic);
 }
 
+// Notes of a few bytes: one partition keeps reading them short, and compaction keeps the newest of each place for ever.
+Status make_notes(KafkaAdmin& admin, const Config& config, const std::string& topic) {
+  TopicSpec spec;
+  spec.name = topic;
+  spec.replication_factor = config.output.replication_factor;
+  spec.config = {{"cleanup.policy", "compact"},
+                 {"min.insync.replicas", std::to_string(config.output.min_insync_replicas)}};
+  const Result<bool> made = admin.create(spec, kTimeout);
+  if (!made) return std::unexpected(made.error());
+  say("topic " + topic,
+      *made ? fmt::format("made: 1 partition, compacted, replication factor {}", spec.replication_factor)
+            : std::string("there already"));
+  const auto policy = admin.config_of(topic, "cleanup.policy", kTimeout);
+  if (!policy) return std::unexpected(policy.error());
+  if (policy->value_or("compact") != "compact") {
+    complain(fmt::format(
+        "warning: topic {} has cleanup.policy={}: what it forgets may count twice in a replay; set it to compact "
+        "(kafka-configs.sh --alter --topic {} --add-config cleanup.policy=compact)",
+        topic, **policy, topic));
+  }
+  return check_replicas(admin, config, topic);
+}
+
 Status check_dead_letter_size(KafkaAdmin& admin, const std::string& topic) {
   const auto bytes = admin.config_of(topic, "max.message.bytes", kTimeout);
   if (!bytes) return std::unexpected(bytes.error());
@@ -98,6 +121,7 @@ Status make_topics(const Config& config, TopicChoice choice) {
     const std::string dead = dead_letter_topic(config, topic);
     if (Status made = make_topic(admin, config, dead, kDeadLetterBytesMax); !made) return made;
     if (Status checked = check_dead_letter_size(admin, dead); !checked) return checked;
+    if (Status made = make_notes(admin, config, put_back_topic(topic)); !made) return made;
     if (choice.by_pair) {
       const std::string routed = routed_topic(origin_topic(topic).value_or(topic));
       if (Status made = make_topic(admin, config, routed, kInputBytesMax); !made) return made;
@@ -214,8 +238,9 @@ CLI::App* add_init(CLI::App& parent, int& exit_code) {
       "\n"
       "Makes what is missing, leaves alone what is there, and says what it did, a line each: one table an interval "
       "and\n"
-      "those of the offsets, a topic klines-<chain>-<env> for each chain (none where env is local), and a dead-letter\n"
-      "topic for each input topic. May be repeated, and should be after intervals, chains or topics were added.\n"
+      "those of the offsets, a topic klines-<chain>-<env> for each chain (none where env is local), and for each\n"
+      "input topic one of dead letters and one of what was put back of them (<topic>-put-back). May be repeated, and "
+      "should be after intervals, chains or topics were added.\n"
       "Needs MySQL and Kafka, and a user of each that may create; `klined run` itself needs less (sql/user.sql).");
   add_config_option(*command, arguments->config);
   command->add_flag("--input-topics", arguments->choice.input,

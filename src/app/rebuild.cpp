@@ -121,6 +121,7 @@ Status Rebuild::go_on(const ShadowTables::Found& found) {
     plan_.is_dry = false;
     if (Status checked = check_older(plan_); !checked) return checked;
   }
+  if (Status checked = check_put_backs(); !checked) return checked;
   spdlog::info("rebuild: goes on with what is in database {}: from={} settings=\"{}\"", tables_.schema(), plan_.from,
                found.settings);
   return tables_.begin(plan_text(plan_), config_.intervals);
@@ -193,6 +194,7 @@ Status Rebuild::meet(MySqlConnection& snapshot) {
     const std::unique_ptr<ShadowRun> run = start(*ends);
     if (Status ended = run->wait_for_end(); !ended) return ended;
     if (Status met = check_met(*ends); !met) return met;
+    if (Status checked = check_put_backs(); !checked) return checked;
   }
   end_line();
   return {};
@@ -263,6 +265,8 @@ Result<bool> Rebuild::try_to_swap(ShadowRun& run) {
   }
   Status filled = run.wait_until_read(*held, kCatchUp);
   if (filled) filled = run.stop();
+  // From the hold on nobody puts letters back (PutBackPermit).
+  if (filled) filled = check_put_backs();
   Result<bool> swapped = filled ? rename(closed_until) : std::unexpected(filled.error());
   if (swapped && *swapped) {
     spdlog::info("rebuild: the tables are swapped: the job was held up for {} ms", since());

@@ -8,6 +8,7 @@
 
 #include "klined/app/candle_table.hpp"
 #include "klined/app/rebuild.hpp"
+#include "klined/source/put_back_reader.hpp"
 #include "klined/store/table_check.hpp"
 #include "klined/stream/config_values.hpp"
 #include "klined/stream/connections.hpp"
@@ -75,6 +76,9 @@ Result<RebuildPlan> Rebuild::make_plan() {
     return fatal(fmt::format("group {} has stored nothing yet: there is nothing to rebuild", config_.group));
   }
   for (const LaneOffset& row : *offsets) plan.lanes = std::max(plan.lanes, row.lane + 1);
+  const Result<std::int64_t> put_backs = count_notes();
+  if (!put_backs) return std::unexpected(put_backs.error());
+  plan.put_backs = *put_backs;
   if (Status found = find_what_is_lost(plan, *offsets); !found) return std::unexpected(found.error());
   if (!plan.is_dry) {
     if (Status checked = check_older(plan); !checked) return std::unexpected(checked.error());
@@ -118,6 +122,22 @@ Status Rebuild::find_what_is_lost(RebuildPlan& plan, const std::vector<LaneOffse
   plan.lost_until =
       uncertain_until(*first, newest, config_.input.max_future.count(), config_.input.dedupe_window.count());
   return {};
+}
+
+Result<std::int64_t> Rebuild::count_notes() const {
+  const auto source = KafkaSource::open({consumer_properties(config_), ""});
+  if (!source) return std::unexpected(source.error());
+  return count_put_backs(**source, put_back_topics(config_));
+}
+
+// What a rebuild has judged before a letter was put back, it has judged as if the letter stayed where it was.
+Status Rebuild::check_put_backs() const {
+  const Result<std::int64_t> count = count_notes();
+  if (!count) return std::unexpected(count.error());
+  if (*count == plan_.put_backs) return {};
+  return fatal(
+      "dead letters were put back since the rebuild began (`klined dlq retry`), and their trades would count twice: "
+      "begin anew with --restart, and put none back meanwhile");
 }
 
 Status Rebuild::check_older(const RebuildPlan& plan) const {

@@ -47,8 +47,9 @@ std::string_view name_of(RebuildPlan::Older older) {
 }
 
 std::string plan_text(const RebuildPlan& plan) {
-  return fmt::format("from={} at={} older={} lost_until={} lanes={} dry={:d} kept={:d}", plan.from, text_of(plan.at),
-                     name_of(plan.older), text_of(plan.lost_until), plan.lanes, plan.is_dry, plan.has_kept);
+  return fmt::format("from={} at={} older={} lost_until={} lanes={} dry={:d} kept={:d} put_backs={}", plan.from,
+                     text_of(plan.at), name_of(plan.older), text_of(plan.lost_until), plan.lanes, plan.is_dry,
+                     plan.has_kept, plan.put_backs);
 }
 
 std::optional<RebuildPlan> parse_plan(std::string_view text) {
@@ -67,7 +68,8 @@ std::optional<RebuildPlan> parse_plan(std::string_view text) {
   }
   const bool good = !plan.from.empty() && words["older"] == name_of(plan.older) && read_time(words["at"], plan.at) &&
                     read_time(words["lost_until"], plan.lost_until) && read_number(words["lanes"], plan.lanes) &&
-                    plan.lanes > 0 && read_flag(words["dry"], plan.is_dry) && read_flag(words["kept"], plan.has_kept);
+                    plan.lanes > 0 && read_flag(words["dry"], plan.is_dry) && read_flag(words["kept"], plan.has_kept) &&
+                    read_number(words["put_backs"], plan.put_backs);
   if (!good) return std::nullopt;
   return plan;
 }

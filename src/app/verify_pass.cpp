@@ -9,6 +9,7 @@
 
 #include "klined/app/candle_table.hpp"
 #include "klined/app/commands.hpp"
+#include "klined/source/put_back_reader.hpp"
 #include "klined/store/claim_transaction.hpp"
 #include "klined/stream/config_values.hpp"
 
@@ -55,6 +56,15 @@ Status Pass::run() {
   Limits first = limits_of(snapshot_.offsets());
   if (first.empty()) return fatal(fmt::format("group {} has stored nothing yet", config_.group));
   for (auto& [partition, limits] : first) std::ranges::fill(limits, std::ranges::min(limits));
+  const Result<std::int64_t> count = count_notes();
+  if (!count) return std::unexpected(count.error());
+  notes_ = *count;
+  for (const std::string& topic : topics_) {
+    if (origin_topic(topic)) continue;
+    auto read = read_put_backs(source_, put_back_topic(topic), topic);
+    if (!read) return std::unexpected(read.error());
+    put_backs_[topic] = std::move(*read);
+  }
   if (Status begun = begin(first); !begun) return begun;
   snapshot_.close();
   if (Status done = read(); !done) return done;
@@ -65,6 +75,15 @@ Status Pass::run() {
   if (Status done = compare(); !done) return done;
   if (!arguments_.published && !arguments_.redis) return {};
   return compare_outputs();
+}
+
+// How many notes there are of what was put back.
+Result<std::int64_t> Pass::count_notes() const {
+  std::vector<std::string> notes;
+  for (const std::string& topic : topics_) {
+    if (!origin_topic(topic)) notes.push_back(put_back_topic(topic));
+  }
+  return count_put_backs(source_, notes);
 }
 
 // Where the candles' trades of the partition begin.
@@ -119,7 +138,7 @@ Status Pass::read() {
   for (const auto& [partition, log] : logs_) {
     if (again_.next_offset(log) >= again_.target(log)) continue;
     const std::string origin = origin_topic(partition.topic).value_or(partition.topic);
-    open.push_back({partition, log, again_.next_offset(log), origin, rank_of(origin)});
+    open.push_back({partition, log, again_.next_offset(log), origin, rank_of(origin), put_backs_.at(origin)});
   }
   if (open.empty()) return {};
   if (Status assigned = source_.assign(open); !assigned) return assigned;
@@ -149,6 +168,7 @@ Status Pass::take_in(const MessageBatch& batch) {
     }
     // What lies beyond is read again when it is time.
     if (message.offset < again_.next_offset(message.log) || message.offset >= again_.target(message.log)) continue;
+    if (was_put_back_since(message)) return retry("dead letters were put back while verify ran: run it again");
     if (Status taken = again_.take(message); !taken) return taken;
     ++read_;
   }

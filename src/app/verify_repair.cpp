@@ -220,6 +220,10 @@ Result<std::size_t> Pass::repair_rows(std::uint64_t& owner) {
   // The offsets stand still from here on: the rows are made for exactly them.
   const Instant begin = clock_.now();
   if (Status done = go_on(limits_of(*held)); !done) return std::unexpected(done.error());
+  // What was put back since may lie behind the offsets, and what it stands for before them. From here on nobody does.
+  const Result<std::int64_t> notes = count_notes();
+  if (!notes) return std::unexpected(notes.error());
+  if (*notes != notes_) return retry("dead letters were put back while verify ran: run it again");
   std::vector<CandleRow> rows;
   std::vector<CandleKey> surplus;
   for (const Finding& finding : findings_) {

@@ -18,13 +18,33 @@ constexpr std::size_t kShortest = 400;  // bytes of a trade with all that it mus
 constexpr bool is_opening(char c) { return c == '{' || c == '['; }
 constexpr char closing_of(char opening) { return opening == '{' ? '}' : ']'; }
 
+// Requires message.put_back. Of the record's element.
+bool is_superseded(const Message& message, std::uint32_t element) {
+  std::uint32_t index = element;
+  if (message.origin != nullptr && message.origin->indexes) {
+    if (element >= message.origin->indexes->size()) return false;  // contradicts_origin
+    index = (*message.origin->indexes)[element];
+  }
+  return message.put_back->attempt_of(index) > message.attempt();
+}
+
 }  // namespace
+
+bool was_put_back_since(const Message& message) {
+  if (message.attempt() == 0) return false;
+  if (message.put_back == nullptr) return true;
+  const auto is_known = [&message](std::int32_t attempt) { return attempt >= message.attempt(); };
+  if (!message.origin->indexes) return !is_known(message.put_back->attempt_of_whole());
+  return !std::ranges::all_of(*message.origin->indexes, is_known,
+                              [&message](std::uint32_t index) { return message.put_back->attempt_of(index); });
+}
 
 void DecodedMessage::clear() {
   trades.clear();
   bad.clear();
   ignored = 0;
   no_price = 0;
+  superseded = 0;
   unlisted_invalid = unlisted_future = 0;
   next_bad = 0;
   elements = 0;
@@ -50,6 +70,10 @@ class TradeDecoder::Walker {
     }
     if (problem.empty()) return;
     out.clear();
+    if (message.put_back != nullptr && message.put_back->attempt_of_whole() > message.attempt()) {
+      out.superseded = 1;
+      return;
+    }
     out.dead_reason = fmt::format("not a JSON array: {}", problem);
   }
 
@@ -101,8 +125,10 @@ bool TradeDecoder::Walker::walk_message(const Message& message, DecodedMessage& 
       token = is_object ? walk_trade(element) : walk_value(element);
       if (token == 0) return false;
       const std::string_view bytes = tokens_.span(element, token);
-      if (is_object) {
-        last_size_ = bytes.size();
+      if (is_object) last_size_ = bytes.size();
+      if (message.put_back != nullptr && is_superseded(message, index)) [[unlikely]] {
+        ++out.superseded;
+      } else if (is_object) {
         judge(message, index, bytes, out);
       } else {
         refuse(Outcome::kInvalid, index, "not an object", bytes, out);
@@ -250,7 +276,8 @@ TradeDecoder& TradeDecoder::operator=(TradeDecoder&&) noexcept = default;
 
 void TradeDecoder::decode(const Message& message, DecodedMessage& out, std::uint32_t from_bad) {
   walker_->decode(message, out, from_bad);
-  if (message.origin != nullptr && !out.dead()) place_in_origin(*message.origin, out);
+  const bool is_array = !out.dead() && (out.superseded == 0 || out.elements > 0);
+  if (message.origin != nullptr && is_array) place_in_origin(*message.origin, out);
 }
 
 }  // namespace klined

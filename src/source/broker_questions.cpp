@@ -68,24 +68,43 @@ Error BrokerQuestions::no_answer(rd_kafka_resp_err_t code, std::string_view what
                                          what, watch_.describe(), rd_kafka_err2str(code))};
 }
 
+template <typename Take>
+Status BrokerQuestions::ask_metadata(const std::string& topic, Milliseconds timeout, Take take) const {
+  rd_kafka_topic_t* const handle = rd_kafka_topic_new(client_, topic.c_str(), nullptr);
+  if (handle == nullptr) return fatal(fmt::format("\"{}\" is no name of a topic", topic));
+  const rd_kafka_metadata_t* metadata = nullptr;
+  const auto code = rd_kafka_metadata(client_, 0, handle, &metadata, to_ms(timeout));
+  rd_kafka_topic_destroy(handle);
+  if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    return std::unexpected(no_answer(code, fmt::format("asking for the partitions of topic {}", topic)));
+  }
+  const Status taken = take(*metadata);
+  rd_kafka_metadata_destroy(metadata);
+  return taken;
+}
+
 Result<std::vector<TopicPartition>> BrokerQuestions::partitions_of(const std::vector<std::string>& topics,
                                                                    Milliseconds timeout) const {
   std::vector<TopicPartition> partitions;
-  for (const std::string& name : topics) {
-    rd_kafka_topic_t* const topic = rd_kafka_topic_new(client_, name.c_str(), nullptr);
-    if (topic == nullptr) return fatal(fmt::format("\"{}\" is no name of a topic", name));
-    const rd_kafka_metadata_t* metadata = nullptr;
-    const auto code = rd_kafka_metadata(client_, 0, topic, &metadata, to_ms(timeout));
-    rd_kafka_topic_destroy(topic);
-    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-      return std::unexpected(no_answer(code, fmt::format("asking for the partitions of topic {}", name)));
-    }
-    const Status added = add_partitions(name, *metadata, brokers_, partitions);
-    rd_kafka_metadata_destroy(metadata);
+  for (const std::string& topic : topics) {
+    const Status added = ask_metadata(topic, timeout, [&](const rd_kafka_metadata_t& metadata) {
+      return add_partitions(topic, metadata, brokers_, partitions);
+    });
     if (!added) return std::unexpected(added.error());
   }
   std::ranges::sort(partitions);
   return partitions;
+}
+
+Result<bool> BrokerQuestions::exists(const std::string& topic, Milliseconds timeout) const {
+  bool is_there = true;
+  const Status asked = ask_metadata(topic, timeout, [&](const rd_kafka_metadata_t& metadata) -> Status {
+    std::vector<TopicPartition> partitions;
+    is_there = metadata.topic_cnt != 1 || !is_missing(metadata.topics[0].err);
+    return is_there ? add_partitions(topic, metadata, brokers_, partitions) : Status{};
+  });
+  if (!asked) return std::unexpected(asked.error());
+  return is_there;
 }
 
 Status BrokerQuestions::check_existence(const TopicPartition& partition, Milliseconds timeout) const {

@@ -28,10 +28,14 @@ class BrokerQuestions {
       : client_(client), watch_(watch), brokers_(brokers) {}
 
   Result<std::vector<TopicPartition>> partitions_of(const std::vector<std::string>& topics, Milliseconds timeout) const;
+  Result<bool> exists(const std::string& topic, Milliseconds timeout) const;
   Result<OffsetRange> range_of(const TopicPartition& partition, Milliseconds timeout) const;
   Result<std::int64_t> offset_at(const TopicPartition& partition, UnixMilliseconds time, Milliseconds timeout) const;
 
  private:
+  // The metadata of one topic; `take` is called with them.
+  template <typename Take>
+  Status ask_metadata(const std::string& topic, Milliseconds timeout, Take take) const;
   // Asks `what` of a partition's leader until there is one: `ask(milliseconds)` gives librdkafka's code.
   template <typename Ask>
   Status ask_leader(const TopicPartition& partition, std::string_view what, Milliseconds timeout, Ask ask) const;

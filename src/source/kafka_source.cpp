@@ -49,6 +49,7 @@ struct Reading {
         log(assignment.log),
         origin_topic(assignment.origin_topic),
         origin_rank(assignment.origin_rank),
+        put_backs(assignment.put_backs && !assignment.put_backs->empty() ? assignment.put_backs : nullptr),
         position(assignment.offset) {}
   ~Reading() { drop_stash(); }
   Reading(Reading&&) = default;
@@ -64,8 +65,9 @@ struct Reading {
   LogId log;
   std::string origin_topic;
   std::uint32_t origin_rank = 0;
-  std::int64_t end = -1;      // as of the last time that it was reached
-  std::int64_t position = 0;  // of the next record that librdkafka gives; earlier ones are dropped
+  std::shared_ptr<const PutBacks> put_backs;  // null where there are none
+  std::int64_t end = -1;                      // as of the last time that it was reached
+  std::int64_t position = 0;                  // of the next record that librdkafka gives; earlier ones are dropped
   bool at_end = false;
   bool paused = false;
   // What came while it was paused. librdkafka throws its read-ahead away when it pauses, and is slow to fetch again; so
@@ -89,7 +91,8 @@ struct MessageBatch::Buffers {
 
   std::shared_ptr<KafkaClient> client;  // must outlive its records
   std::vector<rd_kafka_message_t*> records;
-  std::deque<Origin> origins;  // of those records that have one
+  std::deque<Origin> origins;                              // of those records that have one
+  std::vector<std::shared_ptr<const PutBacks>> put_backs;  // into which messages point
 };
 
 struct KafkaSource::State {
@@ -184,6 +187,10 @@ Result<std::vector<TopicPartition>> KafkaSource::partitions_of(const std::vector
   return state_->questions().partitions_of(topics, timeout);
 }
 
+Result<bool> KafkaSource::exists(const std::string& topic, Milliseconds timeout) {
+  return state_->questions().exists(topic, timeout);
+}
+
 Result<OffsetRange> KafkaSource::range_of(const TopicPartition& partition, Milliseconds timeout) {
   return state_->questions().range_of(partition, timeout);
 }
@@ -274,13 +281,23 @@ void KafkaSource::State::append(MessageBatch& batch, const Reading& reading, rd_
     return;
   }
   const Origin* const kept = *origin ? &batch.buffers->origins.emplace_back(std::move(**origin)) : nullptr;
+  const PutBack* put_back = nullptr;
+  if (reading.put_backs) {
+    put_back = reading.put_backs->find(kept != nullptr ? kept->log.partition() : reading.log.partition(),
+                                       kept != nullptr ? kept->offset : record->offset);
+    auto& owners = batch.buffers->put_backs;
+    if (put_back != nullptr && std::ranges::find(owners, reading.put_backs) == owners.end()) {
+      owners.push_back(reading.put_backs);
+    }
+  }
   rd_kafka_timestamp_type_t type = RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
   const std::int64_t timestamp = rd_kafka_message_timestamp(record, &type);
   batch.messages.push_back({.log = reading.log,
                             .offset = record->offset,
                             .timestamp = type == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE ? -1 : timestamp,
                             .value = std::string_view(static_cast<const char*>(record->payload), record->len),
-                            .origin = kept});
+                            .origin = kept,
+                            .put_back = put_back});
   batch.bytes += record->len;
   batch.buffers->records.push_back(record);
 }

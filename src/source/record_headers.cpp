@@ -66,6 +66,11 @@ Result<std::optional<Origin>> parse_origin(const OriginHeaders& headers, std::st
     origin.clocks = parse_clocks(*headers.clocks);
     if (!origin.clocks) return wrong(kClocksHeader, *headers.clocks, "expected chain:time,chain:time, by chain");
   }
+  if (headers.attempt) {
+    const auto attempt = parse_number<std::int64_t>(*headers.attempt, std::numeric_limits<std::int32_t>::max());
+    if (!attempt || *attempt == 0) return wrong(kAttemptHeader, *headers.attempt, "expected a number, 1 or more");
+    origin.attempt = static_cast<std::int32_t>(*attempt);
+  }
   return origin;
 }
 
@@ -79,7 +84,8 @@ Result<std::optional<Origin>> read_origin(const rd_kafka_message_t& record, std:
     if (rd_kafka_header_get_last(all, name.data(), &value, &size) != RD_KAFKA_RESP_ERR_NO_ERROR) return std::nullopt;
     return std::string_view(static_cast<const char*>(value), size);
   };
-  return parse_origin({find(kOriginHeader), find(kIndexesHeader), find(kClocksHeader)}, topic, rank);
+  return parse_origin({find(kOriginHeader), find(kIndexesHeader), find(kClocksHeader), find(kAttemptHeader)}, topic,
+                      rank);
 }
 
 }  // namespace klined

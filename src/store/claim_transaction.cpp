@@ -66,7 +66,7 @@ Result<Claim> ClaimTransaction::run() {
   }
   if (!done) return std::unexpected(done.error());
   std::ranges::sort(offsets_, {}, [](const LaneOffset& o) { return std::tie(o.topic, o.partition, o.lane); });
-  return Claim{std::move(offsets_), topics_.names()};
+  return Claim{std::move(offsets_), topics_.names(), std::move(tables_)};
 }
 
 Status ClaimTransaction::take() {
@@ -117,6 +117,7 @@ Status ClaimTransaction::check_meta() {
                     database(), meta["consumer_group"], request_.group, kReset));
   }
   if (auto done = check_no_orphans(request_.group); !done) return done;
+  if (auto done = name_tables(meta[std::string(kTablesName)]); !done) return done;
   if (const auto settings = meta.find("settings"); settings != meta.end()) {
     const auto rebuilt = meta.find("rebuilt");
     return check_settings(settings->second, rebuilt == meta.end() ? std::string() : rebuilt->second);
@@ -125,6 +126,18 @@ Status ClaimTransaction::check_meta() {
   sql_ << "INSERT INTO stream_meta (name,value) VALUES ('settings',";
   sql_.quoted(request_.settings) << ')';
   if (auto done = connection_.execute(sql_.view(), "write the settings"); !done) return std::unexpected(done.error());
+  return {};
+}
+
+// The id of this set of tables: `stored`, or a new one.
+Status ClaimTransaction::name_tables(const std::string& stored) {
+  tables_ = stored;
+  if (!tables_.empty()) return {};
+  tables_ = fmt::format("{:x}", request_.owner);
+  sql_.clear();
+  sql_ << "INSERT INTO stream_meta (name,value) VALUES ('" << kTablesName << "',";
+  sql_.quoted(tables_) << ')';
+  if (auto done = connection_.execute(sql_.view(), "name the tables"); !done) return std::unexpected(done.error());
   return {};
 }
 

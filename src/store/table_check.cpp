@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "klined/store/candle_columns.hpp"
+#include "klined/store/claim_transaction.hpp"
 #include "klined/store/offset_columns.hpp"
 
 namespace klined {
@@ -214,7 +215,11 @@ Status RepairTransaction::finish(std::string_view group, std::uint64_t owner, co
     sql_ << "UPDATE stream_offset SET owner=";
     sql_.unsigned_integer(owner) << " WHERE consumer_group=";
     sql_.quoted(group);
-    return run("take the offsets over");
+    if (auto done = run("take the offsets over"); !done) return done;
+    sql_.clear();
+    sql_ << "INSERT INTO stream_meta (name,value) VALUES ('" << kTablesName << "',";
+    sql_.quoted(fmt::format("{:x}", owner)) << ") ON DUPLICATE KEY UPDATE value=VALUES(value)";
+    return run("name the tables anew");
   };
   if (auto written = write(); !written) {
     connection_.rollback();

@@ -243,11 +243,21 @@ void check_topics(const Config& config, ConfigProblems& problems) {
       problems.add("input.topics",
                    fmt::format("{} is too long for a topic with input.dead_letter_suffix; shorten either", topic));
     }
+    if (put_back_topic(topic).size() > kTopicLengthMax) {
+      problems.add("input.topics", fmt::format("{} is too long: {} is a topic too", topic, put_back_topic(topic)));
+    }
     if (std::find(config.input.topics.begin(), config.input.topics.end(), dead) != config.input.topics.end()) {
       problems.add("input.topics",
                    fmt::format("{} is the dead-letter topic of {}, and cannot be input at the same time; "
                                "remove it, or change input.dead_letter_suffix",
                                dead, topic));
+    }
+    const std::string notes = put_back_topic(topic);
+    if (dead == notes || std::ranges::find(config.input.topics, notes) != config.input.topics.end()) {
+      problems.add("input.topics",
+                   fmt::format("{} tells which dead letters of {} were put back, and cannot be {} at the same time; {}",
+                               notes, topic, dead == notes ? "their topic" : "input",
+                               dead == notes ? "change input.dead_letter_suffix" : "remove it"));
     }
     for (const ChainId chain : config.chains) {
       if (topic == output_topic(config, chain)) {
@@ -351,6 +361,19 @@ std::optional<std::string> origin_topic(std::string_view topic) {
 
 std::string dead_letter_topic(const Config& config, std::string_view input_topic) {
   return origin_topic(input_topic).value_or(std::string(input_topic)) + config.input.dead_letter_suffix;
+}
+
+std::string put_back_topic(std::string_view input_topic) {
+  return origin_topic(input_topic).value_or(std::string(input_topic)) + "-put-back";
+}
+
+std::vector<std::string> put_back_topics(const Config& config) {
+  std::vector<std::string> topics;
+  for (const std::string& topic : config.input.topics) topics.push_back(put_back_topic(topic));
+  std::ranges::sort(topics);
+  const auto repeated = std::ranges::unique(topics);
+  topics.erase(repeated.begin(), repeated.end());
+  return topics;
 }
 
 }  // namespace klined

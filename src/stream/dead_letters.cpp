@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include "klined/source/record_headers.hpp"
+#include "klined/stream/config.hpp"
 
 namespace klined {
 
@@ -16,6 +17,22 @@ std::optional<Number> parse(std::string_view text) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error != std::errc() || end != text.data() + text.size() || number < 0) return std::nullopt;
   return number;
+}
+
+// 0 where there is none, nothing where it is none.
+std::optional<std::int32_t> attempt_of(const Letter& letter) {
+  if (!letter.has_header(kAttemptHeader)) return 0;
+  return parse<std::int32_t>(letter.header(kAttemptHeader));
+}
+
+using Headers = std::vector<std::pair<std::string, std::string>>;
+
+Headers headers_of(const LetterOrigin& origin, std::int32_t attempt) {
+  Headers headers;
+  headers.emplace_back(kOriginHeader, fmt::format("{}/{}/{}", origin.topic, origin.partition, origin.offset));
+  if (origin.index) headers.emplace_back(kIndexesHeader, std::to_string(*origin.index));
+  headers.emplace_back(kAttemptHeader, std::to_string(attempt));
+  return headers;
 }
 
 constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
@@ -47,7 +64,8 @@ void DeadLetters::add(const Letter& letter) {
     open.clear();
     return;
   }
-  if (!letter.has_header("error")) {
+  const std::optional<std::int32_t> attempt = attempt_of(letter);
+  if (!letter.has_header("error") || !attempt) {
     ++strangers_;
     return;
   }
@@ -58,6 +76,8 @@ void DeadLetters::add(const Letter& letter) {
                      .bytes = letter.value.size(),
                      .error = std::string(letter.header("error")),
                      .origin = *origin,
+                     .attempt = *attempt,
+                     .tables = std::string(letter.header(kTablesHeader)),
                      .is_done = false};
   open.push_back(place);
 }
@@ -74,14 +94,35 @@ std::string reason_class(std::string_view error) {
   return text;
 }
 
-Publication put_back(const Letter& letter, const LetterOrigin& origin) {
+std::int32_t standing_attempt(const PutBacks& put_backs, const LetterOrigin& origin) {
+  const PutBack* const found = put_backs.find(static_cast<std::uint32_t>(origin.partition), origin.offset);
+  if (found == nullptr) return 0;
+  return origin.index ? found->attempt_of(*origin.index) : found->attempt_of_whole();
+}
+
+std::int32_t next_attempt(const PutBacks& put_backs, const LetterOrigin& origin) {
+  const PutBack* const found = put_backs.find(static_cast<std::uint32_t>(origin.partition), origin.offset);
+  if (found == nullptr) return 1;
+  return 1 + (origin.index ? found->attempt_of(*origin.index) : found->last());
+}
+
+Publication put_back(const Letter& letter, const LetterOrigin& origin, std::int32_t attempt) {
   Publication record;
   record.topic = origin.topic;
   record.key = letter.key;
   record.value = origin.index ? fmt::format("[{}]", letter.value) : std::string(letter.value);
-  record.headers.emplace_back(kOriginHeader, fmt::format("{}/{}/{}", origin.topic, origin.partition, origin.offset));
-  if (origin.index) record.headers.emplace_back(kIndexesHeader, std::to_string(*origin.index));
+  record.headers = headers_of(origin, attempt);
   return record;
+}
+
+Publication note_of(const LetterOrigin& origin, std::int32_t attempt) {
+  Publication note;
+  note.topic = put_back_topic(origin.topic);
+  note.key = fmt::format("{}/{}/{}{}", origin.topic, origin.partition, origin.offset,
+                         origin.index ? fmt::format("/{}", *origin.index) : "");
+  note.value = std::to_string(attempt);
+  note.headers = headers_of(origin, attempt);
+  return note;
 }
 
 Publication marker_of(const std::string& dead_letter_topic, const Letter& letter) {

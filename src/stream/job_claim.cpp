@@ -4,6 +4,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "klined/source/put_back_reader.hpp"
 #include "klined/stream/connections.hpp"
 #include "klined/stream/job.hpp"
 
@@ -77,11 +78,23 @@ Status Job::add_others(KafkaSource& source, const std::vector<LaneOffset>& store
 Result<std::vector<Placement>> Job::place_readers(KafkaSource& source, const Claim& claim,
                                                   const std::vector<TopicPartition>& partitions) {
   std::vector<Placement> placements;
+  std::map<std::string, std::shared_ptr<const PutBacks>> put_backs;  // by topic of the notes
   for (const TopicPartition& partition : partitions) {
     const Result<OffsetRange> range = source.range_of(partition, kKafkaTimeout);
     if (!range) return std::unexpected(range.error());
     Result<Placement> placement = place_reader(claim, partition, *range, config_.input.allow_dedupe_gap);
     if (!placement) return std::unexpected(placement.error());
+    std::shared_ptr<const PutBacks>& of_topic = put_backs[put_back_topic(partition.topic)];
+    if (!of_topic) {
+      auto read = read_put_backs(source, put_back_topic(partition.topic), placement->assignment.origin_topic);
+      if (!read) return std::unexpected(read.error());
+      of_topic = std::move(*read);
+      if (!of_topic->empty()) {
+        spdlog::info("{}: of {} messages something was put back: what it stands for counts as duplicate",
+                     placement->assignment.origin_topic, of_topic->size());
+      }
+    }
+    placement->assignment.put_backs = of_topic;
     spdlog::info("{} partition {}: stored up to offset {}, reading from {} (log {}..{})", partition.topic,
                  partition.partition, placement->stored_offset, placement->assignment.offset, range->low, range->high);
     placements.push_back(std::move(*placement));

@@ -44,7 +44,7 @@ Lane::Lane(LaneOptions options, const std::vector<LaneOffset>& offsets, LaneHost
              .close_grace = options_.close_grace,
              .pair_topics = options_.pair_has_one_partition ? options_.topics : std::vector<std::string>()}),
       outbox_(publisher, options_.lane),
-      letters_(options_.rules, options_.topics, options_.dead_letter_suffix),
+      letters_(options_.rules, options_.topics, options_.dead_letter_suffix, options_.tables),
       candle_limit_(options_.candle_limit) {
   // Partitions may come from different processes, which closed up to different times.
   std::optional<UnixSeconds> closed_by_all;
@@ -172,6 +172,7 @@ void Lane::apply_part(const std::shared_ptr<const DecodedBatch>& batch, const De
     if (decoded.dead()) ++counters_.ledger[Outcome::kInvalid];
     counters_.ledger[Outcome::kIgnored] += decoded.ignored;
     counters_.ledger[Outcome::kNoPrice] += decoded.no_price;
+    counters_.ledger[Outcome::kDuplicate] += decoded.superseded;
     for (const BadTrade& bad : decoded.bad) ++counters_.ledger[bad.outcome];
     counters_.ledger[Outcome::kInvalid] += decoded.unlisted_invalid;
     counters_.ledger[Outcome::kFuture] += decoded.unlisted_future;

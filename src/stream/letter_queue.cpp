@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "klined/base/assertion.hpp"
+#include "klined/source/record_headers.hpp"
 #include "klined/stream/config.hpp"
 
 namespace klined {
@@ -75,8 +76,10 @@ Publication LetterQueue::letter(const Message& message, std::string_view bytes, 
                     {"offset", std::to_string(offset)}};
   if (index) letter.headers.emplace_back("index", std::to_string(*index));
   if (origin != nullptr) {
-    letter.headers.emplace_back("klined-origin", fmt::format("{}/{}/{}", topic, log.partition(), offset));
+    letter.headers.emplace_back(kOriginHeader, fmt::format("{}/{}/{}", topic, log.partition(), offset));
   }
+  if (message.attempt() > 0) letter.headers.emplace_back(kAttemptHeader, std::to_string(message.attempt()));
+  if (!tables_.empty()) letter.headers.emplace_back(kTablesHeader, tables_);
   return letter;
 }
 

@@ -42,6 +42,7 @@ LaneOptions lane_options(const Config& config, const Claim& claim, std::int32_t 
   options.chains = config.chains;
   options.rules = trade_rules(config);
   options.topics = claim.topics;
+  options.tables = claim.tables;
   options.pair_has_one_partition = is_shared(config);
   options.dedupe_window = config.input.dedupe_window.count();
   options.max_lateness = config.input.max_lateness.count();

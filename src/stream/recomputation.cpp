@@ -31,7 +31,8 @@ Status Recomputation::set_limits(LogId log, std::vector<std::int64_t> limits) {
                      .offset = held.offset,
                      .timestamp = held.timestamp,
                      .value = held.value,
-                     .origin = held.origin ? &*held.origin : nullptr},
+                     .origin = held.origin ? &*held.origin : nullptr,
+                     .put_back = held.put_back},
                     decoded_);
     if (Status applied = apply(partition, held.offset, held.source, held.clocks); !applied) return applied;
   }
@@ -64,8 +65,8 @@ Status Recomputation::take(const Message& message) {
   const ChainClocks& clocks = source == kOwnSource ? partition.clocks : partition.of_origins[source];
   if (message.offset >= std::ranges::min(partition.limits)) {
     partition.held.push_back({message.offset, message.timestamp, std::string(message.value),
-                              message.origin == nullptr ? std::nullopt : std::optional(*message.origin), source,
-                              clocks});
+                              message.origin == nullptr ? std::nullopt : std::optional(*message.origin),
+                              message.put_back, source, clocks});
   }
   return apply(partition, message.offset, source, clocks);
 }

@@ -30,6 +30,7 @@ class Division {
     const std::int64_t offset = message.origin != nullptr ? message.origin->offset : message.offset;
     origin_ = fmt::format("{}/{}/{}", topic, log.partition(), offset);
     place_ = fmt::format("{}-{}", log.partition(), offset);
+    attempt_ = message.attempt();
     // 0 would be the time of sending. Block times and max_future are whole seconds: this millisecond decides nothing.
     timestamp_ = message.timestamp == 0 ? 1 : message.timestamp;
   }
@@ -71,6 +72,7 @@ class Division {
     record.key = key;
     record.timestamp_ms = timestamp_;
     record.headers.emplace_back(kOriginHeader, origin_);
+    if (attempt_ > 0) record.headers.emplace_back(kAttemptHeader, std::to_string(attempt_));
     return record;
   }
 
@@ -78,6 +80,7 @@ class Division {
   std::string clocks_;
   std::string origin_;
   std::string place_;
+  std::int32_t attempt_ = 0;
   UnixMilliseconds timestamp_ = 0;
   std::vector<Publication> records_;
 };

@@ -339,7 +339,7 @@ class Site:
             process.kill()
         names = [f"klines-{chain}-{self.env}" for chain in self.settings.chains]
         if self.owns_topic:
-            names += [self.topic, f"{self.topic}-dlq"]
+            names += [self.topic, f"{self.topic}-dlq", f"{self.topic}-put-back"]
         problems = []
         for clean in (lambda: self.delete_topics(names), self._drop_database, self._free_redis_database,
                       lambda: shutil.rmtree(self.folder)):

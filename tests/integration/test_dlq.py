@@ -47,7 +47,7 @@ class LetterSite(Site):
 
     def put_back(self):
         """The origin and index of each record that was."""
-        return [tuple(value.decode() for _, value in record.headers())
+        return [tuple(value.decode() for name, value in record.headers() if name in ("klined-origin", "klined-indexes"))
                 for (_, partition), (first, end) in watermarks(self.stack.kafka, [self.topic]).items()
                 for record in read_partition(self.stack.kafka, self.topic, partition, first, end) if record.headers()]
 
@@ -60,6 +60,7 @@ class LetterSite(Site):
     def send_mended_letters(self):
         """Letters as a version would have written them that took good trades for bad ones; each one twice."""
         producer = Producer({"bootstrap.servers": self.stack.kafka, "partitioner": "murmur2_random"})
+        tables = self.rows("SELECT value FROM stream_meta WHERE name = 'tables'")[0][0]
         places = []
         for partition, record in self.messages():
             for index, trade in self.mended[record.key()].items():
@@ -67,7 +68,7 @@ class LetterSite(Site):
                 for _ in range(2):
                     producer.produce(f"{self.topic}-dlq", trade, f"{partition}-{record.offset()}", headers=[
                         ("error", _MENDED), ("topic", self.topic), ("partition", str(partition)),
-                        ("offset", str(record.offset())), ("index", str(index))])
+                        ("offset", str(record.offset())), ("index", str(index)), ("klined-tables", tables)])
         if producer.flush(30):
             raise RuntimeError("the letters were not taken")
         return places

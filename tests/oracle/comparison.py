@@ -263,6 +263,9 @@ def _read_dead_letters(kafka, topic, partition, first, end):
         count += 1
         value = record.value() or b""
         place = f"{topic}/{partition} offset {record.offset()}"
+        # What only klined itself reads.
+        for name in ("klined-tables", "klined-attempt"):
+            headers.pop(name, None)
         # Of a record that stood for a part of another message: the same place once more.
         origin = headers.pop("klined-origin", None)
         if not {"error", "topic", "partition", "offset"} <= headers.keys() <= {"error", "topic", "partition", "offset",

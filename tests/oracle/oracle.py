@@ -44,6 +44,18 @@ class Message(NamedTuple):
     timestamp_ms: int  # -1 where the record has none
     key: Optional[bytes]
     value: Optional[bytes]
+    headers: Optional[list] = None  # (name, bytes)
+
+
+class Place(NamedTuple):
+    """The message that a record stands for."""
+    partition: int
+    offset: int
+    indexes: Optional[list]  # of the record's elements in the message; None where it is the message
+    attempt: int  # how often it was put back: 0 for the message itself
+
+    def index_of(self, number):
+        return number if self.indexes is None else self.indexes[number]
 
 
 class DeadLetter(NamedTuple):
@@ -97,10 +109,13 @@ def judge_alone(raw, timestamp_ms, settings):
 class PartitionJudge:
     """Decides the result of every trade of one partition; its messages must come in the order of their offsets."""
 
-    def __init__(self, topic, partition, settings):
+    def __init__(self, topic, partition, settings, put_backs=None):
+        """`put_backs`: {(partition, offset, index): attempt} of the topic's letters that were put back; the index is
+        None for a whole message."""
         self.topic = topic
         self.partition = partition
         self.settings = settings
+        self.put_backs = put_backs or {}
         self.ledger = Counter()
         self.dead_letters = []
         self.applied = []  # (chain, pair, Trade); whoever reads it may clear it.
@@ -109,22 +124,47 @@ class PartitionJudge:
         self.seen = {}  # identity -> the clock when it was last seen
         self.prune_at = SEEN_BEFORE_PRUNING
 
-    def judge(self, offset, timestamp_ms, value):
+    def judge(self, offset, timestamp_ms, value, headers=None):
         raw = value or b""
+        place = self._place_of(offset, headers)
         try:
             verdicts, spans = judge_alone(raw, timestamp_ms, self.settings)
         except BrokenStructure:
+            if self._is_superseded(place, None):
+                self._count("duplicate")
+                return
             self._count("invalid")
-            self.dead_letters.append(DeadLetter(self.topic, self.partition, offset, None, "invalid", raw))
+            self.dead_letters.append(DeadLetter(self.topic, place.partition, place.offset, None, "invalid", raw))
             return
+        for number in range(len(verdicts)) if self.put_backs else ():
+            if self._is_superseded(place, place.index_of(number)):
+                verdicts[number] = "duplicate"
         self._judge_late_and_duplicate(verdicts)
-        for index, verdict in enumerate(verdicts):
+        for number, verdict in enumerate(verdicts):
             if type(verdict) is not str:
-                self._apply(verdict, offset, index)
+                self._apply(verdict, place, place.index_of(number))
                 verdict = "applied"
             self.ledger[verdict] += 1
         if any(verdict in DEAD_RESULTS for verdict in verdicts if type(verdict) is str):
-            self._bury(raw, spans, offset, verdicts)
+            self._bury(raw, spans, place, verdicts)
+
+    def _place_of(self, offset, headers):
+        """What the record stands for: itself, or where it is a dead letter that was put back, that one's place."""
+        texts = {name: text.decode() for name, text in headers or ()}
+        if "klined-origin" not in texts:
+            return Place(self.partition, offset, None, 0)
+        topic, partition, origin = texts["klined-origin"].rsplit("/", 2)
+        if topic != self.topic:
+            raise ValueError(f"{self.topic}/{self.partition} offset {offset} stands for a message of topic {topic}")
+        indexes = texts.get("klined-indexes")
+        return Place(int(partition), int(origin), indexes and [int(index) for index in indexes.split(",")],
+                     int(texts.get("klined-attempt", 0)))
+
+    def _is_superseded(self, place, index):
+        """The last record that was put back stands for its place; those before it do not count."""
+        last = max(self.put_backs.get((place.partition, place.offset, None), 0),
+                   self.put_backs.get((place.partition, place.offset, index), 0))
+        return last > place.attempt
 
     def _count(self, result):
         self.ledger[result] += 1
@@ -152,23 +192,23 @@ class PartitionJudge:
                      if self.clocks[identity[0]] - clock <= window}
         self.prune_at = max(SEEN_BEFORE_PRUNING, 2 * len(self.seen))
 
-    def _apply(self, candidate, offset, index):
+    def _apply(self, candidate, place, index):
         self.applied.append((candidate.chain, candidate.pair, Trade(
             candidate.block_time, candidate.height, candidate.transaction_index, candidate.log_index,
-            self.topic, self.partition, offset, index,
+            self.topic, place.partition, place.offset, index,
             candidate.is_buy, candidate.price, candidate.token_amount, candidate.total_usd,
             candidate.market_cap, candidate.pump_point, candidate.token_addr, candidate.clamped)))
         clock = self.applied_clocks.get(candidate.chain, 0)
         self.applied_clocks[candidate.chain] = max(clock, candidate.block_time)
 
-    def _bury(self, raw, spans, offset, verdicts):
+    def _bury(self, raw, spans, place, verdicts):
         spans = spans or read_carefully(raw)
         if len(spans) != len(verdicts):
-            raise AssertionError(f"the two readers disagree about {self.topic}/{self.partition} offset {offset}")
-        for index, (verdict, (_, begin, end)) in enumerate(zip(verdicts, spans)):
+            raise AssertionError(f"the two readers disagree about {self.topic}/{place}")
+        for number, (verdict, (_, begin, end)) in enumerate(zip(verdicts, spans)):
             if verdict in DEAD_RESULTS:
-                self.dead_letters.append(
-                    DeadLetter(self.topic, self.partition, offset, index, verdict, raw[begin:end]))
+                self.dead_letters.append(DeadLetter(self.topic, place.partition, place.offset, place.index_of(number),
+                                                    verdict, raw[begin:end]))
 
 
 def merge_judged(judges):
@@ -196,14 +236,15 @@ def shard_of(pair, shards):
     return zlib.crc32(pair.encode()) % shards
 
 
-def recompute(messages, settings=Settings()):
-    """Judges messages, each partition's in the order of its offsets, and computes all candles."""
+def recompute(messages, settings=Settings(), put_backs=None):
+    """Judges messages, each partition's in the order of its offsets, and computes all candles. `put_backs` as in
+    PartitionJudge, of the one topic."""
     judges = {}
     for message in messages:
         place = (message.topic, message.partition)
         if place not in judges:
-            judges[place] = PartitionJudge(*place, settings)
-        judges[place].judge(message.offset, message.timestamp_ms, message.value)
+            judges[place] = PartitionJudge(*place, settings, put_backs)
+        judges[place].judge(message.offset, message.timestamp_ms, message.value, message.headers)
     result = merge_judged(judges.values())
     result.candles = candles_of((trade for judge in judges.values() for trade in judge.applied), settings.intervals)
     return result

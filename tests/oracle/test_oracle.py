@@ -311,6 +311,41 @@ class Time(unittest.TestCase):
                        {"pair_addr": '"pair"'}, {"chain_id_int": "56"}):
             self.assertEqual(twice(change), {"applied": 2}, change)
 
+    def test_what_was_put_back_stands_for_its_first_place(self):
+        def put_back(offset, attempt, *trades, index=None):
+            headers = [("klined-origin", b"t/0/0"), ("klined-attempt", str(attempt).encode())]
+            headers += [] if index is None else [("klined-indexes", str(index).encode())]
+            return message(offset, *trades)._replace(headers=headers)
+
+        def judged(*messages, **put_backs):
+            result = recompute(messages, put_backs={(0, 0, None if name == "whole" else int(name[1:])): attempt
+                                                    for name, attempt in put_backs.items()})
+            return dict(result.ledger), [(letter.offset, letter.index) for letter in result.dead_letters]
+
+        later = message(1, trade_text(block_time=str(T0 + 1000), tx_hash='"later"'), stamp=-1)  # Beyond dedupe_window.
+        first, good = message(0, trade_text(), "17"), trade_text(tx_hash='"mended"')
+        self.assertEqual(judged(first, later), ({"applied": 2, "invalid": 1}, [(0, 1)]))
+        self.assertEqual(judged(first, later, put_back(2, 1, good, index=1), i1=1),
+                         ({"applied": 3, "duplicate": 1}, []))
+        # Under rules that accept it at once.
+        first = message(0, trade_text(), good)
+        self.assertEqual(judged(first, later, put_back(2, 1, good, index=1), i1=1),
+                         ({"applied": 3, "duplicate": 1}, []))
+        self.assertEqual(judged(first, later, put_back(2, 1, good, index=1), put_back(3, 2, good, index=1), i1=2),
+                         ({"applied": 3, "duplicate": 2}, []))
+        self.assertEqual(judged(first, later, put_back(2, 1, trade_text(), good), whole=1),
+                         ({"applied": 3, "duplicate": 2}, []))
+        # One that is replaced moves no clock.
+        ahead = message(0, trade_text(block_time=str(T0 + 500), tx_hash='"ahead"'), stamp=-1)
+        late = message(1, trade_text(block_time=str(T0 + 500 - 7 * 86400 - 1)), stamp=-1)
+        self.assertEqual(judged(ahead, late), ({"applied": 1, "late": 1}, [(1, 0)]))
+        self.assertEqual(judged(ahead, late, i0=1), ({"applied": 1, "duplicate": 1}, []))
+        # A letter of what was put back names the first place.
+        self.assertEqual(judged(put_back(9, 1, "17", index=4), i4=1), ({"invalid": 1}, [(0, 4)]))
+        broken = put_back(9, 1)._replace(value=b"{")
+        self.assertEqual(judged(broken, whole=1), ({"invalid": 1}, [(0, None)]))
+        self.assertEqual(judged(broken, whole=2), ({"duplicate": 1}, []))
+
     def test_forgetting_changes_nothing(self):
         def judge(prune_at):
             one = PartitionJudge("t", 0, Settings())

@@ -123,10 +123,21 @@ def _spill(applied, folder, topic, partition):
     applied.clear()
 
 
-def _judge_partition(kafka, topic, partition, first, end, settings, folder):
-    judge = PartitionJudge(topic, partition, settings)
+def put_backs_of(kafka, topic):
+    """{(partition, offset, index): attempt} of the topic's letters that were put back, index None for whole messages."""
+    put_backs = {}
+    for (notes, number), (first, end) in watermarks(kafka, [f"{topic}-put-back"], missing_ok=True).items():
+        for record in read_partition(kafka, notes, number, first, end):
+            place = record.key().decode()[len(topic) + 1:].split("/")
+            key = (int(place[0]), int(place[1]), int(place[2]) if len(place) > 2 else None)
+            put_backs[key] = max(put_backs.get(key, 0), int(record.value()))
+    return put_backs
+
+
+def _judge_partition(kafka, topic, partition, first, end, settings, folder, put_backs):
+    judge = PartitionJudge(topic, partition, settings, put_backs)
     for record in read_partition(kafka, topic, partition, first, end):
-        judge.judge(record.offset(), record.timestamp()[1], record.value())
+        judge.judge(record.offset(), record.timestamp()[1], record.value(), record.headers())
         if len(judge.applied) >= SPILL_AFTER:
             _spill(judge.applied, folder, topic, partition)
     _spill(judge.applied, folder, topic, partition)
@@ -153,7 +164,8 @@ def recompute_topics(kafka, topics, settings, marks=None, processes=None):
     """The Recomputation of all that the topics hold now, or held at the watermarks given."""
     marks = marks or watermarks(kafka, topics)
     with tempfile.TemporaryDirectory(prefix="klined-oracle-") as folder:
-        parts = [(kafka, topic, partition, first, end, settings, folder)
+        put_backs = {topic: put_backs_of(kafka, topic) for topic in topics}
+        parts = [(kafka, topic, partition, first, end, settings, folder, put_backs[topic])
                  for (topic, partition), (first, end) in sorted(marks.items())]
         result = merge_judged(over_processes(_judge_partition, parts, count_of(marks), processes))
         shards = sorted({int(name.split("-", 1)[0]) for name in os.listdir(folder)})

@@ -48,6 +48,8 @@ class Rebuild {
   Result<RebuildPlan> make_plan();
   Status find_what_is_lost(RebuildPlan& plan, const std::vector<LaneOffset>& offsets);
   Status check_older(const RebuildPlan& plan) const;
+  Result<std::int64_t> count_notes() const;
+  Status check_put_backs() const;
   Config shadow_config() const;
 
   // Fills the shadow set to exactly the offsets of a snapshot of the tables in use.

@@ -21,12 +21,13 @@ struct RebuildPlan {
   std::optional<UnixSeconds> lost_until;
   std::int32_t lanes = 1;
   bool is_dry = false;
-  bool has_kept = false;  // kKeep: the older candles have been copied
+  bool has_kept = false;       // kKeep: the older candles have been copied
+  std::int64_t put_backs = 0;  // count_put_backs() when it began: all of it must know the same
 
   friend bool operator==(const RebuildPlan&, const RebuildPlan&) = default;
 };
 
-// "from=earliest at=- older=refuse lost_until=- lanes=8 dry=0 kept=0"
+// "from=earliest at=- older=refuse lost_until=- lanes=8 dry=0 kept=0 put_backs=0"
 std::string plan_text(const RebuildPlan& plan);
 // Nothing where the text is no plan of this program's.
 std::optional<RebuildPlan> parse_plan(std::string_view text);

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -79,6 +80,7 @@ class Pass {
   LogId log_of(const TopicPartition& partition) const;
   Status check_settings() const;
   Status begin(const Limits& limits);
+  Result<std::int64_t> count_notes() const;
   Result<std::int64_t> begin_of(const TopicPartition& partition) const;
   Status go_on(const Limits& limits);
   Status read();
@@ -113,6 +115,8 @@ class Pass {
   KafkaSource& source_;
   std::uint32_t share_;
   TableSnapshot snapshot_;
+  std::map<std::string, std::shared_ptr<const PutBacks>> put_backs_;  // by topic that is no routed one
+  std::int64_t notes_ = 0;                                            // count_notes() just before they were read
   Recomputation again_;
   std::vector<std::string> topics_;  // by rank
   std::map<TopicPartition, LogId> logs_;

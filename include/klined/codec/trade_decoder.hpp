@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "klined/codec/put_backs.hpp"
 #include "klined/core/outcome.hpp"
 #include "klined/core/series.hpp"
 #include "klined/core/trade.hpp"
@@ -23,6 +24,8 @@ struct Origin {
   std::optional<std::vector<std::uint32_t>> indexes;
   // Of the message's partition, at the message. None: the clocks of the partition that the record itself is in hold.
   std::optional<ChainClocks> clocks;
+  // How often what the record holds was put back: 0 never, it is the message or a part of it as it first came.
+  std::int32_t attempt = 0;
 
   // Of memory.
   std::size_t bytes() const {
@@ -38,7 +41,15 @@ struct Message {
   UnixMilliseconds timestamp = -1;  // the record's own; -1 where it has none
   std::string_view value;
   const Origin* origin = nullptr;  // usually none; lives as long as the view
+  // What was put back of the message that the record is, or stands for: later attempts replace this one's elements.
+  const PutBack* put_back = nullptr;  // usually none; lives as long as the view
+
+  std::int32_t attempt() const { return origin == nullptr ? 0 : origin->attempt; }
 };
+
+// Whether the record was put back since what message.put_back tells of was read: so what it stands for may have been
+// judged as if it had not been.
+bool was_put_back_since(const Message& message);
 
 // A trade that goes to the dead-letter topic.
 struct BadTrade {
@@ -60,6 +71,9 @@ struct DecodedMessage {
   std::int64_t elements = 0;
   std::int64_t ignored = 0;
   std::int64_t no_price = 0;
+  // Elements, or the whole dead message, that something stands for that was put back later: they are in none of the
+  // lists and counts, and count as duplicates.
+  std::int64_t superseded = 0;
   // Set where the message is no JSON array, or its structure is broken: it is dead whole, counts as one invalid, and
   // all of the above is empty.
   std::string dead_reason;

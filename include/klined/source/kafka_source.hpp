@@ -33,6 +33,8 @@ struct Assignment {
   // The one topic whose messages its records may stand for (see Origin), and that topic's rank.
   std::string origin_topic{};
   std::uint32_t origin_rank = 0;
+  // What was put back into that topic (see read_put_backs()); null where that is of no interest.
+  std::shared_ptr<const PutBacks> put_backs{};
 };
 
 struct OffsetRange {
@@ -58,6 +60,8 @@ class KafkaSource {
 
   // The partitions of the topics, sorted. kFatal names a topic that does not exist; kRetry where no broker answers.
   Result<std::vector<TopicPartition>> partitions_of(const std::vector<std::string>& topics, Milliseconds timeout);
+  // False where the topic does not exist. It is not made by that.
+  Result<bool> exists(const std::string& topic, Milliseconds timeout);
   // The log's range now, asked from the broker.
   Result<OffsetRange> range_of(const TopicPartition& partition, Milliseconds timeout);
   // The first offset whose record's timestamp is at or after `time`; the high watermark where there is none.

@@ -19,11 +19,17 @@ inline constexpr std::string_view kOriginHeader = "klined-origin";
 inline constexpr std::string_view kIndexesHeader = "klined-indexes";
 // clocks_text() of the message's partition at the message. Missing: the record's own partition's clocks hold.
 inline constexpr std::string_view kClocksHeader = "klined-clocks";
+// How often the dead letter of what the record holds was put back: "1" the first time. Missing: never.
+inline constexpr std::string_view kAttemptHeader = "klined-attempt";
+
+// On a dead letter: the id of the tables whose candles are without its trade (see Claim).
+inline constexpr std::string_view kTablesHeader = "klined-tables";
 
 struct OriginHeaders {
   std::optional<std::string_view> origin;
   std::optional<std::string_view> indexes;
   std::optional<std::string_view> clocks;
+  std::optional<std::string_view> attempt{};
 };
 
 // What the headers say; `topic` is the one topic that origins may be of, `rank` its rank. Nothing where there is no

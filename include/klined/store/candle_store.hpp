@@ -70,6 +70,9 @@ struct ClaimRequest {
 struct Claim {
   std::vector<LaneOffset> offsets;  // every claimed partition × lane
   std::vector<std::string> topics;  // all topics known to the tables, sorted by name: the index is LogId's topic rank
+  // Of this set of tables, drawn at random by its first claim. A reset, a rebuild and a repair make another one: what
+  // it decided about a trade says nothing of this one.
+  std::string tables{};
 };
 
 // Calls block. Not thread-safe: one object a connection.

@@ -20,6 +20,9 @@ namespace klined {
 // The lock of the server (GET_LOCK) whose holder is about to swap a group's tables: nobody claims while it is held.
 std::string swap_lock_name(std::string_view database, std::string_view group);
 
+// In stream_meta: the id of the set of tables (see Claim).
+inline constexpr std::string_view kTablesName = "tables";
+
 // See CandleStore::claim(). Claims at the same moment come one after the other, by a lock on stream_meta.
 //
 // Refuses whatever would end in candles that count a trade twice or not at all: another group's tables, other settings,
@@ -40,6 +43,7 @@ class ClaimTransaction {
   Status take();
   Status check_meta();
   Status check_hold();
+  Status name_tables(const std::string& stored);
   Status check_settings(const std::string& stored, const std::string& rebuilt);
   Status check_no_orphans(const std::string& group);
   Status register_topics();
@@ -57,6 +61,7 @@ class ClaimTransaction {
   const ClaimRequest& request_;
   SqlText sql_;
   TopicNumbers topics_;
+  std::string tables_;
   // Of all the group's rows, also those of others' partitions: what holds for a partition that has no rows yet, since
   // its pairs may have come from another one.
   UnixSeconds max_block_time_ = -1;  // the largest

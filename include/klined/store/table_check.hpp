@@ -71,7 +71,8 @@ class RepairTransaction {
   // No commit of a job goes through from here on (it waits, and is tried again) until finish() or the end of this
   // object. The stored offsets. kRetry: nothing is held.
   Result<std::vector<LaneOffset>> hold(std::string_view group);
-  // Writes the rows, deletes those of the keys, and takes the offsets over. kUnknown: it may or may not be done.
+  // Writes the rows, deletes those of the keys, takes the offsets over, and names the tables anew (see Claim): they may
+  // hold trades of which dead letters tell that they are without them. kUnknown: it may or may not be done.
   Status finish(std::string_view group, std::uint64_t owner, const std::vector<CandleRow>& rows,
                 const std::vector<CandleKey>& surplus, const TopicNumbers& topics);
 

@@ -137,6 +137,11 @@ std::string output_topic(const Config& config, ChainId chain);
 std::optional<std::string> origin_topic(std::string_view topic);
 // "sol-trades-dlq", of the origin where the topic has one
 std::string dead_letter_topic(const Config& config, std::string_view input_topic);
+// "sol-trades-put-back", of the origin where the topic has one: notes of the dead letters that were put back into it.
+// It belongs to the input topic, not to a group or its dead letters: whoever reads the one must know the other.
+std::string put_back_topic(std::string_view input_topic);
+// Of all input topics, each once.
+std::vector<std::string> put_back_topics(const Config& config);
 // False where env is "local".
 inline bool publishes(const Config& config) { return config.env != "local"; }
 // True where several processes of the group are active at once.

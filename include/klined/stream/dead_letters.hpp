@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "klined/codec/put_backs.hpp"
 #include "klined/publish/publisher.hpp"
 #include "klined/source/letter_reader.hpp"
 
@@ -41,7 +42,9 @@ class DeadLetters {
     std::size_t bytes = 0;
     std::string error;  // "result: reason"
     LetterOrigin origin;
-    bool is_done = false;  // put back, or a copy of it was
+    std::int32_t attempt = 0;  // of the record that died: how often it had been put back before
+    std::string tables;        // whose candles are without it (see Claim); "" where an earlier klined wrote the letter
+    bool is_done = false;      // put back, or a copy of it was
   };
   using Place = std::pair<std::int32_t, std::int64_t>;  // partition, offset
 
@@ -60,8 +63,16 @@ class DeadLetters {
 // The reason without its numbers, so that like reasons count together: "late: block_time is N s behind …".
 std::string reason_class(std::string_view error);
 
+// The attempt that stands for the letter's place by now; of a letter of an earlier one nothing is to be put back.
+std::int32_t standing_attempt(const PutBacks& put_backs, const LetterOrigin& origin);
+// Of a record that is put back now: above all that it replaces.
+std::int32_t next_attempt(const PutBacks& put_backs, const LetterOrigin& origin);
+
 // The record that stands for the letter's content in the input topic: its partition is the origin's.
-Publication put_back(const Letter& letter, const LetterOrigin& origin);
+Publication put_back(const Letter& letter, const LetterOrigin& origin, std::int32_t attempt);
+// What tells in put_back_topic() of that record, in the same transaction: whoever reads the input from further back
+// knows it before.
+Publication note_of(const LetterOrigin& origin, std::int32_t attempt);
 // What says in the dead-letter topic that this was done: its partition is the letter's.
 Publication marker_of(const std::string& dead_letter_topic, const Letter& letter);
 

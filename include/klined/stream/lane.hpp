@@ -35,6 +35,7 @@ struct LaneOptions {
   UnixSeconds max_lateness = 7 * 86400;
   UnixSeconds close_grace = 2;
   std::string env = "prod";
+  std::string tables;  // the claim's; dead letters tell it
   std::string dead_letter_suffix = "-dlq";
   bool caches = false;  // hand candles to LaneHost::cache()
   bool writes_letters = true;

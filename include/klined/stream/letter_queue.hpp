@@ -19,9 +19,9 @@ namespace klined {
 // Owned by one lane. Memory: the batches that are kept, 16 bytes a late trade, and what one decoding lists.
 class LetterQueue {
  public:
-  // `topics` by LogId's rank; `rules` as the batches were decoded by.
-  LetterQueue(TradeRules rules, std::vector<std::string> topics, std::string suffix)
-      : rules_(std::move(rules)), topics_(std::move(topics)), suffix_(std::move(suffix)) {}
+  // `topics` by LogId's rank; `rules` as the batches were decoded by; `tables`: see Claim.
+  LetterQueue(TradeRules rules, std::vector<std::string> topics, std::string suffix, std::string tables = {})
+      : rules_(std::move(rules)), topics_(std::move(topics)), suffix_(std::move(suffix)), tables_(std::move(tables)) {}
 
   // A letter for each of the part's bad trades, or one for its whole message where that is dead. The part is the
   // batch's.
@@ -54,6 +54,7 @@ class LetterQueue {
   TradeRules rules_;
   std::vector<std::string> topics_;
   std::string suffix_;
+  std::string tables_;
   std::deque<Source> sources_;
 };
 

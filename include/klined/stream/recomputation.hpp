@@ -49,7 +49,8 @@ class Recomputation {
   // From now on trades count where their offset is below the limit of their lane; also those of messages that were
   // taken before. kFatal where a limit goes back, or the number of lanes changes.
   Status set_limits(LogId log, std::vector<std::int64_t> limits);
-  // The partition's next message. kFatal where a sum does not fit its column, or the record contradicts its headers.
+  // The partition's next message; what it says was put back lives as long as this object. kFatal where a sum does not
+  // fit its column, or the record contradicts its headers.
   Status take(const Message& message);
 
   // The next message that take() is to have; the partition is done where it is at its target or beyond.
@@ -86,6 +87,7 @@ class Recomputation {
     UnixMilliseconds timestamp;
     std::string value;
     std::optional<Origin> origin;
+    const PutBack* put_back;
     std::int32_t source;
     ChainClocks clocks;
   };

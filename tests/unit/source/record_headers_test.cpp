@@ -40,6 +40,12 @@ TEST(RecordHeaders, WholeMessageWithoutClocks) {
   EXPECT_EQ((*without_trades)->clocks, ChainClocks()) << "no trade so far is not the same as no header";
 }
 
+TEST(RecordHeaders, HowOftenItWasPutBack) {
+  EXPECT_EQ((*parsed({"sol-trades/0/0", "4", {}}))->attempt, 0);
+  EXPECT_EQ((*parsed({"sol-trades/0/0", "4", {}, "1"}))->attempt, 1);
+  EXPECT_EQ((*parsed({"sol-trades/0/0", {}, {}, "2147483647"}))->attempt, 2147483647);
+}
+
 TEST(RecordHeaders, WhatIsRefused) {
   for (const char* place : {"", "/", "sol-trades", "sol-trades/1", "sol-trades/1/", "sol-trades/x/1", "sol-trades/-1/1",
                             "sol-trades/1/1x", "sol-trades/16777216/1"}) {
@@ -51,6 +57,9 @@ TEST(RecordHeaders, WhatIsRefused) {
   }
   for (const char* clocks : {"56", "56:", "56:1,", "56:1,1:1", "56:1;"}) {
     EXPECT_THAT(refusal({"sol-trades/1/1", "0", clocks}), HasSubstr("klined-clocks")) << clocks;
+  }
+  for (const char* attempt : {"", "0", "-1", "1x", " 1", "one", "2147483648"}) {
+    EXPECT_THAT(refusal({"sol-trades/1/1", "0", {}, attempt}), HasSubstr("klined-attempt")) << attempt;
   }
 }
 

@@ -245,6 +245,8 @@ TEST(Config, InputIsChecked) {
   EXPECT_THAT(input("topics: [t], start: yesterday"), HasSubstr("input.start: \"yesterday\" must be earliest, latest"));
   EXPECT_THAT(input("topics: [t, t]"), HasSubstr("input.topics: \"t\" stands twice"));
   EXPECT_THAT(input("topics: [t, t-dlq]"), HasSubstr("t-dlq is the dead-letter topic of t"));
+  EXPECT_THAT(input("topics: [t, t-put-back]"), HasSubstr("t-put-back tells which dead letters of t were put back"));
+  EXPECT_THAT(input("topics: [t], dead_letter_suffix: -put-back"), HasSubstr("change input.dead_letter_suffix"));
   EXPECT_THAT(input("topics: [klines-1-prod]"), HasSubstr("klines-1-prod is where the candles go"));
   EXPECT_THAT(input("topics: [\"a b\"]"), HasSubstr("\"a b\" is no topic's name"));
   EXPECT_THAT(input("topics: [t], dedupe_window: 10m, max_lateness: 5m"),
@@ -331,6 +333,8 @@ TEST(Config, PartitionsAreSharedWherePairsHaveOne) {
   EXPECT_THAT(print_config(shared), HasSubstr("partitioned_by: pair"));
   EXPECT_TRUE(is_shared(parsed(print_config(shared))));
   EXPECT_EQ(dead_letter_topic(shared, "sol-trades-by-pair"), "sol-trades-dlq");
+  EXPECT_EQ(put_back_topic("sol-trades-by-pair"), "sol-trades-put-back");
+  EXPECT_THAT(put_back_topics(shared), ElementsAre("sol-trades-put-back"));
   EXPECT_EQ(origin_topic("sol-trades"), std::nullopt);
   EXPECT_EQ(origin_topic("-by-pair"), std::nullopt);
 }

@@ -66,18 +66,68 @@ TEST(DeadLetters, OthersRecordsAreCounted) {
 
 TEST(DeadLetters, AnElementIsPutBackAsAnArrayOfItself) {
   const Letter letter = letter_at(9);
-  const Publication record = put_back(letter, *origin_of(letter));
+  const Publication record = put_back(letter, *origin_of(letter), 1);
   EXPECT_EQ(record.topic, "sol-trades");
   EXPECT_EQ(record.value, "[{}]");
   EXPECT_EQ(record.timestamp_ms, 0);
-  EXPECT_THAT(record.headers, ElementsAre(Pair("klined-origin", "sol-trades/2/34"), Pair("klined-indexes", "4")));
+  EXPECT_THAT(record.headers, ElementsAre(Pair("klined-origin", "sol-trades/2/34"), Pair("klined-indexes", "4"),
+                                          Pair("klined-attempt", "1")));
 }
 
 TEST(DeadLetters, AMessageIsPutBackWhole) {
   const Letter letter = letter_at(9, "");
-  const Publication record = put_back(letter, *origin_of(letter));
+  const Publication record = put_back(letter, *origin_of(letter), 2);
   EXPECT_EQ(record.value, "{}");
-  EXPECT_THAT(record.headers, ElementsAre(Pair("klined-origin", "sol-trades/2/34")));
+  EXPECT_THAT(record.headers, ElementsAre(Pair("klined-origin", "sol-trades/2/34"), Pair("klined-attempt", "2")));
+}
+
+TEST(DeadLetters, ALetterTellsOfItsAttemptAndTables) {
+  DeadLetters letters;
+  letters.add(letter_at(0));
+  Letter again = letter_at(1);
+  again.headers.emplace_back("klined-attempt", "3");
+  again.headers.emplace_back("klined-tables", "5ca1ab1e");
+  letters.add(again);
+  again.headers.back() = {"klined-attempt", "x"};
+  letters.add(again);
+  EXPECT_EQ(letters.entries().at({1, 0}).attempt, 0);
+  EXPECT_EQ(letters.entries().at({1, 0}).tables, "");
+  EXPECT_EQ(letters.entries().at({1, 1}).attempt, 3);
+  EXPECT_EQ(letters.entries().at({1, 1}).tables, "5ca1ab1e");
+  EXPECT_EQ(letters.strangers(), 1);
+}
+
+// A number above all that stands for the same trades, be it of the element or of the whole message.
+TEST(DeadLetters, AttemptsOfElementsAndOfWholeMessages) {
+  const LetterOrigin element{"sol-trades", 2, 34, 4};
+  const LetterOrigin other{"sol-trades", 2, 34, 5};
+  const LetterOrigin whole{"sol-trades", 2, 34, std::nullopt};
+  PutBacks put_backs;
+  const auto put = [&put_backs](const LetterOrigin& origin) {
+    const std::int32_t attempt = next_attempt(put_backs, origin);
+    put_backs.note(2, 34, origin.index, attempt);
+    return attempt;
+  };
+  EXPECT_EQ(standing_attempt(put_backs, element), 0);
+  EXPECT_EQ(put(element), 1);
+  EXPECT_EQ(put(element), 2);
+  EXPECT_EQ(standing_attempt(put_backs, other), 0);
+  EXPECT_EQ(standing_attempt(put_backs, whole), 0) << "the letter of the whole message is not done by an element's";
+  EXPECT_EQ(put(whole), 3);
+  EXPECT_EQ(standing_attempt(put_backs, element), 3);
+  EXPECT_EQ(put(other), 4);
+  EXPECT_EQ(standing_attempt(put_backs, whole), 3);
+  EXPECT_EQ(put(whole), 5);
+}
+
+TEST(DeadLetters, ANoteIsKeyedByThePlace) {
+  const Publication note = note_of({"sol-trades", 2, 34, 4}, 2);
+  EXPECT_EQ(note.topic, "sol-trades-put-back");
+  EXPECT_EQ(note.key, "sol-trades/2/34/4");
+  EXPECT_EQ(note.value, "2");
+  EXPECT_THAT(note.headers, ElementsAre(Pair("klined-origin", "sol-trades/2/34"), Pair("klined-indexes", "4"),
+                                        Pair("klined-attempt", "2")));
+  EXPECT_EQ(note_of({"sol-trades", 2, 34, std::nullopt}, 1).key, "sol-trades/2/34");
 }
 
 TEST(DeadLetters, LikeReasonsAreOne) {

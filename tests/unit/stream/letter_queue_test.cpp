@@ -37,6 +37,22 @@ TEST(LetterQueueTest, AWholeMessageHasNoIndex) {
   EXPECT_TRUE(letters.empty());
 }
 
+TEST(LetterQueueTest, TellsOfTheTablesAndTheAttempt) {
+  LetterQueue letters(TradeRules{}, {"trades"}, "-dlq", "5ca1ab1e");
+  Origin origin;
+  origin.log = LogId(0, 1);
+  origin.attempt = 2;
+  const auto batch = batch_of("[17]");
+  letters.add_bad(batch, batch->parts[0]);
+  batch->parts[0].message.origin = &origin;
+  const Publication again = letters.next();
+  EXPECT_EQ(header(again, "klined-attempt"), "2");
+  EXPECT_EQ(header(again, "klined-tables"), "5ca1ab1e");
+  batch->parts[0].message.origin = nullptr;
+  letters.add_bad(batch, batch->parts[0]);
+  EXPECT_EQ(header(letters.next(), "klined-attempt"), "none");
+}
+
 TEST(LetterQueueTest, AMessageWithoutBadTradesHasNone) {
   LetterQueue letters = make();
   const auto batch = batch_of("[]");

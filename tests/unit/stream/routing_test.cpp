@@ -156,5 +156,17 @@ TEST(Routing, RecordsStayBelowWhatATopicTakes) {
   }
 }
 
+TEST(Routing, HowOftenItWasPutBackGoesWithIt) {
+  Origin origin;
+  origin.log = LogId(0, 1);
+  origin.offset = 7;
+  origin.indexes = {4};
+  origin.attempt = 2;
+  const Routed routed("[" + trade_of("A").str() + "]", origin);
+  EXPECT_THAT(routed.only("A").headers,
+              ElementsAre(Pair("klined-origin", "sol-trades/1/7"), Pair("klined-attempt", "2"),
+                          Pair("klined-indexes", "4"), Pair("klined-clocks", kClocksText)));
+}
+
 }  // namespace
 }  // namespace klined
