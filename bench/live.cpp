@@ -17,6 +17,7 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
@@ -107,6 +108,18 @@ rd_kafka_t* new_client(rd_kafka_type_t type, const char* brokers,
   return client;
 }
 
+// librdkafka asks about a topic that it meets only up to a second later: so it is asked here.
+int partitions_of(rd_kafka_t* client, const char* topic) {
+  rd_kafka_topic_t* handle = rd_kafka_topic_new(client, topic, nullptr);
+  const rd_kafka_metadata_t* metadata = nullptr;
+  const rd_kafka_resp_err_t error = rd_kafka_metadata(client, 0, handle, &metadata, 10'000);
+  rd_kafka_topic_destroy(handle);
+  if (error != RD_KAFKA_RESP_ERR_NO_ERROR) throw std::runtime_error(rd_kafka_err2str(error));
+  const int count = metadata->topics[0].partition_cnt;
+  rd_kafka_metadata_destroy(metadata);
+  return count;
+}
+
 // ---- Sending -------------------------------------------------------------------------------------------------------
 
 std::vector<std::string_view> pairs_of(std::string_view message) {
@@ -128,9 +141,12 @@ struct Load {
 };
 
 void send(const Load& load, Ledger& ledger) {
-  rd_kafka_t* client =
-      new_client(RD_KAFKA_PRODUCER, load.brokers,
-                 {{"linger.ms", "1"}, {"compression.codec", "lz4"}, {"partitioner", "murmur2_random"}});
+  rd_kafka_t* client = new_client(RD_KAFKA_PRODUCER, load.brokers,
+                                  {{"linger.ms", "1"},
+                                   {"compression.codec", "lz4"},
+                                   {"partitioner", "murmur2_random"},
+                                   {"message.max.bytes", "10000000"}});
+  partitions_of(client, load.topic);
   const auto begin = Clock::now();
   const auto begin_ms = std::chrono::duration_cast<std::chrono::milliseconds>(begin.time_since_epoch()).count();
   MarketSimulator market(
@@ -140,16 +156,18 @@ void send(const Load& load, Ledger& ledger) {
     std::this_thread::sleep_until(Clock::time_point(std::chrono::milliseconds(market.next_time())));
     messages.clear();
     const auto now = std::chrono::time_point_cast<std::chrono::milliseconds>(Clock::now());
-    market.next_slot(fmt::format("{:%Y-%m-%dT%H:%M:%S}Z", now), 1'000'000, messages);
+    market.next_slot(fmt::format("{:%Y-%m-%dT%H:%M:%S}Z", now), std::numeric_limits<std::int64_t>::max(), messages);
     for (const FeedMessage& message : messages) {
       const auto sent_at = Clock::now();
       for (const std::string_view pair : pairs_of(message.value)) ledger.sent(pair, sent_at);
-      while (rd_kafka_producev(
-                 client, RD_KAFKA_V_TOPIC(load.topic), RD_KAFKA_V_KEY(message.key.data(), message.key.size()),
-                 RD_KAFKA_V_VALUE(const_cast<char*>(message.value.data()), message.value.size()),
-                 RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END) == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
+      rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
+      while ((error = rd_kafka_producev(
+                  client, RD_KAFKA_V_TOPIC(load.topic), RD_KAFKA_V_KEY(message.key.data(), message.key.size()),
+                  RD_KAFKA_V_VALUE(const_cast<char*>(message.value.data()), message.value.size()),
+                  RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END)) == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
         rd_kafka_poll(client, 10);
       }
+      if (error != RD_KAFKA_RESP_ERR_NO_ERROR) throw std::runtime_error(rd_kafka_err2str(error));
     }
     rd_kafka_poll(client, 0);
   }
@@ -166,19 +184,13 @@ void read_candles(const char* brokers, const std::string& topic, Ledger& ledger,
       new_client(RD_KAFKA_CONSUMER, brokers,
                  {{"group.id", "klined-live"}, {"fetch.wait.max.ms", "5"}, {"enable.auto.commit", "false"}});
   rd_kafka_poll_set_consumer(client);
-  rd_kafka_topic_t* handle = rd_kafka_topic_new(client, topic.c_str(), nullptr);
-  const rd_kafka_metadata_t* metadata = nullptr;
-  const rd_kafka_resp_err_t error = rd_kafka_metadata(client, 0, handle, &metadata, 10'000);
-  rd_kafka_topic_destroy(handle);
-  if (error != RD_KAFKA_RESP_ERR_NO_ERROR) throw std::runtime_error(rd_kafka_err2str(error));
   rd_kafka_topic_partition_list_t* list = rd_kafka_topic_partition_list_new(16);
-  for (int i = 0; i < metadata->topics[0].partition_cnt; ++i) {
+  for (int i = 0, count = partitions_of(client, topic.c_str()); i < count; ++i) {
     std::int64_t low = 0;
     std::int64_t high = 0;
     rd_kafka_query_watermark_offsets(client, topic.c_str(), i, &low, &high, 10'000);
     rd_kafka_topic_partition_list_add(list, topic.c_str(), i)->offset = high;
   }
-  rd_kafka_metadata_destroy(metadata);
   rd_kafka_assign(client, list);
   rd_kafka_topic_partition_list_destroy(list);
   ready = true;

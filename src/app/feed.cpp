@@ -318,6 +318,7 @@ int feed(const FeedArguments& arguments) {
   if (const Status checked = check_topic(*destination); !checked) return fail(checked.error());
   const FeederOptions options{
       .properties = destination->properties,
+      .topics = {destination->topic},
       .spool_path = arguments.spool.empty() ? fmt::format("klined-feed-{}.spool", destination->topic) : arguments.spool,
       .spool_bytes = *spool_limit,
       .window = arguments.async ? kAsyncWindow : 1};

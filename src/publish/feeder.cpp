@@ -42,7 +42,7 @@ Result<std::unique_ptr<Feeder>> Feeder::open(const FeederOptions& options, const
                  options.spool_path, (*spool)->size(), (*spool)->bytes());
   }
   std::unique_ptr<Feeder> feeder(new Feeder(options, stop, std::move(*spool)));
-  auto publisher = KafkaPublisher::open({with_defaults(options.properties, feeder->window_)},
+  auto publisher = KafkaPublisher::open({with_defaults(options.properties, feeder->window_), options.topics},
                                         [raw = feeder.get()](DeliveryReport&& report) {
                                           const std::scoped_lock lock(raw->mutex_);
                                           raw->reports_.push_back(std::move(report));

@@ -20,6 +20,7 @@ namespace {
 
 constexpr const char* kRole = "the kafka producer";
 constexpr int kPollMs = 20;
+constexpr int kLearnMs = 1'000;
 constexpr Milliseconds kEndLimit{3'000};  // for the reports of a producer that is given up
 
 KafkaProperties defaults(const KafkaProperties& properties) {
@@ -119,6 +120,7 @@ struct KafkaPublisher::State {
 
   State(const KafkaPublisherOptions& options, ReportHandler handler)
       : properties(options.properties),
+        topics(options.topics),
         on_report(std::move(handler)),
         watch(kRole, "what is to be published waits", kafka_brokers(options.properties)) {}
 
@@ -126,12 +128,14 @@ struct KafkaPublisher::State {
   rd_kafka_resp_err_t produce(Pending& pending);
   // What follows runs on the publisher's thread alone.
   void run();
+  void learn_topics();
   void report(Place place, const rd_kafka_message_t& message);
   void report_refused();
   void replace_client();
   void end(std::shared_ptr<KafkaClient> old);
 
   const KafkaProperties properties;
+  const std::vector<std::string> topics;
   const ReportHandler on_report;
   BrokerWatch watch;
   SystemClock clock;
@@ -268,6 +272,7 @@ Result<std::shared_ptr<KafkaClient>> KafkaPublisher::State::make_client() {
 }
 
 void KafkaPublisher::State::run() {
+  learn_topics();
   while (!stopping) {
     rd_kafka_poll(client->get(), kPollMs);
     report_refused();
@@ -276,6 +281,19 @@ void KafkaPublisher::State::run() {
   }
   end(std::move(client));
   report_refused();
+}
+
+// About a topic that it meets with a message librdkafka asks only when its timer comes round, up to a second later.
+void KafkaPublisher::State::learn_topics() {
+  for (const std::string& name : topics) {
+    rd_kafka_topic_t* const topic = rd_kafka_topic_new(client->get(), name.c_str(), nullptr);
+    if (topic == nullptr) continue;  // who sends to it is told why
+    const rd_kafka_metadata_t* metadata = nullptr;
+    const rd_kafka_resp_err_t code = rd_kafka_metadata(client->get(), 0, topic, &metadata, kLearnMs);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) rd_kafka_metadata_destroy(metadata);
+    rd_kafka_topic_destroy(topic);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) return;  // the brokers are away
+  }
 }
 
 void KafkaPublisher::State::report(Place place, const rd_kafka_message_t& message) {
@@ -322,6 +340,7 @@ void KafkaPublisher::State::replace_client() {
     std::swap(client, *fresh);
   }
   end(std::move(*fresh));
+  learn_topics();
   broken = false;
 }
 

@@ -363,6 +363,15 @@ std::string dead_letter_topic(const Config& config, std::string_view input_topic
   return origin_topic(input_topic).value_or(std::string(input_topic)) + config.input.dead_letter_suffix;
 }
 
+std::vector<std::string> output_topics(const Config& config) {
+  std::vector<std::string> topics;
+  if (publishes(config)) {
+    for (const ChainId chain : config.chains) topics.push_back(output_topic(config, chain));
+  }
+  for (const std::string& input : config.input.topics) topics.push_back(dead_letter_topic(config, input));
+  return topics;
+}
+
 std::string put_back_topic(std::string_view input_topic) {
   return origin_topic(input_topic).value_or(std::string(input_topic)) + "-put-back";
 }

@@ -1,6 +1,7 @@
 #include "klined/stream/job.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 
 #include <spdlog/spdlog.h>
@@ -178,10 +179,7 @@ Status Job::check_surroundings() {
   Result<std::unique_ptr<KafkaAdmin>> admin = KafkaAdmin::open(admin_properties(config_));
   if (!admin) return std::unexpected(admin.error());
   std::vector<std::string> needed = config_.input.topics;
-  for (const std::string& topic : config_.input.topics) needed.push_back(dead_letter_topic(config_, topic));
-  if (publishes(config_)) {
-    for (const ChainId chain : config_.chains) needed.push_back(output_topic(config_, chain));
-  }
+  std::ranges::copy(output_topics(config_), std::back_inserter(needed));
   std::string missing;
   for (const std::string& topic : needed) {
     const Result<std::optional<int>> partitions = (*admin)->partitions_of(topic, kKafkaTimeout);
@@ -314,9 +312,9 @@ Result<Job::SessionEnd> Job::run_session() {
                                                               .writes_letters = purpose_ == Purpose::kServe,
                                                               .ends = ends_.value_or(Ends())},
                                                 session.claim);
-  auto publisher = KafkaPublisher::open({producer_properties(config_)}, [&session](DeliveryReport&& report) {
-    session.pipeline->reported(std::move(report));
-  });
+  auto publisher =
+      KafkaPublisher::open({producer_properties(config_), output_topics(config_)},
+                           [&session](DeliveryReport&& report) { session.pipeline->reported(std::move(report)); });
   if (!publisher) return std::unexpected(publisher.error());
   session.publisher = std::move(*publisher);
   session.pipeline->start(*session.publisher);

@@ -18,7 +18,8 @@
 namespace klined {
 
 struct FeederOptions {
-  KafkaProperties properties;  // librdkafka's, bootstrap.servers at least
+  KafkaProperties properties;         // librdkafka's, bootstrap.servers at least
+  std::vector<std::string> topics{};  // that will be sent to, as far as they are known (see KafkaPublisherOptions)
   std::string spool_path;
   std::int64_t spool_bytes = 1LL << 30U;  // where it is full, feed() waits for Kafka
   std::size_t window = 1;                 // messages sent without waiting for each: more is faster

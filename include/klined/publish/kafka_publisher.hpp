@@ -2,6 +2,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "klined/base/clock.hpp"
 #include "klined/base/kafka_client.hpp"
@@ -11,6 +13,8 @@ namespace klined {
 
 struct KafkaPublisherOptions {
   KafkaProperties properties;  // bootstrap.servers at least; klined's own defaults fill what is not named
+  // To be asked about at once: else the first message to each waits for that, for up to a second.
+  std::vector<std::string> topics{};
 };
 
 // An idempotent producer (acks=all unless the properties say acks=1) whose every delivery is reported.

@@ -137,6 +137,8 @@ std::string output_topic(const Config& config, ChainId chain);
 std::optional<std::string> origin_topic(std::string_view topic);
 // "sol-trades-dlq", of the origin where the topic has one
 std::string dead_letter_topic(const Config& config, std::string_view input_topic);
+// Where `klined run` writes to: candles, where it publishes, and dead letters.
+std::vector<std::string> output_topics(const Config& config);
 // "sol-trades-put-back", of the origin where the topic has one: notes of the dead letters that were put back into it.
 // It belongs to the input topic, not to a group or its dead letters: whoever reads the one must know the other.
 std::string put_back_topic(std::string_view input_topic);
