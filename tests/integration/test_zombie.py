@@ -102,7 +102,7 @@ class Zombie(unittest.TestCase):
     def stop_inside_a_commit(self, site, gate, job):
         """Cuts the job off from MySQL, and stops it as soon as all lanes are on their way there with their rows."""
         gate.close()
-        wait_until("all lanes to wait for MySQL", lambda: gate.waiting() >= LANES, 4, 0.02)
+        wait_until("all lanes to wait for MySQL", lambda: gate.waiting() >= LANES, 20, 0.02)
         time.sleep(0.6)  # Longer than the flush interval: whichever lane did not wait yet has something to write now.
         job.send(signal.SIGSTOP)
         say(f"stopped, {gate.waiting()} connections on their way, stored {site.stored_offsets()}")
