@@ -161,6 +161,23 @@ Status show_topic(LetterReader& reader, const std::string& topic, const DlqArgum
 
 // ---- retry ---------------------------------------------------------------------------------------------------------
 
+// A process that hangs at its commit must not come to it when its permit is gone: the brokers have aborted the
+// transaction by then (they look for such ones every 10 s).
+constexpr Milliseconds kTransactionTime{20'000};
+constexpr std::chrono::seconds kPermitTime{60};
+
+KafkaProperties transaction_properties(const Config& config) {
+  KafkaProperties properties = producer_properties(config);
+  properties["transaction.timeout.ms"] = std::to_string(kTransactionTime.count());
+  return properties;
+}
+
+MySqlOptions permit_options(const Config& config) {
+  MySqlOptions options = mysql_options(config);
+  options.idle_timeout = kPermitTime;
+  return options;
+}
+
 // Puts the open letters that are chosen back, some in each transaction.
 //
 // Each trade is to count once. A record that is put back comes too late for the dedupe window; so it is put back only
@@ -172,7 +189,7 @@ class Retry {
       : config_(config),
         topic_(std::move(topic)),
         arguments_(arguments),
-        permit_(mysql_options(config), config.group) {}
+        permit_(permit_options(config), config.group) {}
 
   Status run(LetterReader& reader);
   std::int64_t put_back_count() const { return count_; }
@@ -214,7 +231,8 @@ Status Retry::begin() {
   if (!arguments_.dry_run) {
     // From here on another retry of this topic, also of another group, can commit nothing any more, and what it
     // committed is seen below.
-    auto opened = KafkaTransactions::open({.properties = producer_properties(config_), .id = put_back_topic(origin)});
+    auto opened =
+        KafkaTransactions::open({.properties = transaction_properties(config_), .id = put_back_topic(origin)});
     if (!opened) return std::unexpected(opened.error());
     transactions_ = std::move(*opened);
   }

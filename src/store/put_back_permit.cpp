@@ -22,7 +22,8 @@ Status PutBackPermit::look() {
   tables_.clear();
   while (meta->next()) {
     const std::string_view name = meta->text(0);
-    if (name == "reset") return fatal("mysql: a reset was broken off: run `klined reset` again");
+    if (name == "reset")
+      return fatal("mysql: a reset is under way, or was broken off: wait for it, or run `klined reset` again");
     if (name == kTablesName) tables_ = meta->text(1);
     if (name != "consumer_group" || meta->text(1) == group_) continue;
     return fatal(

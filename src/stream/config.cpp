@@ -252,6 +252,12 @@ void check_topics(const Config& config, ConfigProblems& problems) {
                                "remove it, or change input.dead_letter_suffix",
                                dead, topic));
     }
+    if (const std::optional<std::string> origin = origin_topic(topic);
+        origin && std::ranges::find(config.input.topics, *origin) != config.input.topics.end()) {
+      problems.add("input.topics",
+                   fmt::format("{} holds the trades of {} once more, which would count twice; remove one of them",
+                               topic, *origin));
+    }
     const std::string notes = put_back_topic(topic);
     if (dead == notes || std::ranges::find(config.input.topics, notes) != config.input.topics.end()) {
       problems.add("input.topics",

@@ -245,6 +245,7 @@ TEST(Config, InputIsChecked) {
   EXPECT_THAT(input("topics: [t], start: yesterday"), HasSubstr("input.start: \"yesterday\" must be earliest, latest"));
   EXPECT_THAT(input("topics: [t, t]"), HasSubstr("input.topics: \"t\" stands twice"));
   EXPECT_THAT(input("topics: [t, t-dlq]"), HasSubstr("t-dlq is the dead-letter topic of t"));
+  EXPECT_THAT(input("topics: [t, t-by-pair]"), HasSubstr("t-by-pair holds the trades of t once more"));
   EXPECT_THAT(input("topics: [t, t-put-back]"), HasSubstr("t-put-back tells which dead letters of t were put back"));
   EXPECT_THAT(input("topics: [t], dead_letter_suffix: -put-back"), HasSubstr("change input.dead_letter_suffix"));
   EXPECT_THAT(input("topics: [klines-1-prod]"), HasSubstr("klines-1-prod is where the candles go"));
