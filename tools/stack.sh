@@ -219,9 +219,23 @@ kafka_java() {
     -Dlog4j2.configurationFile="$ROOT/tools/kafka-log4j2.properties" -cp "$(kafka_libs)/*" "$main_class" "$@"
 }
 
+kafka_version() { sed -nE 's|.*<kafka.version>(.*)</kafka.version>.*|\1|p' "$ROOT/tools/kafka-pom.xml"; }
+
+# A Kafka does not start with what a newer one has written.
+set_newer_kafka_data_aside() {
+  local data=$STACK/kafka/data wrote aside
+  [[ -d $data ]] || return 0
+  wrote=$(cat "$STACK/kafka/version" 2>/dev/null) || wrote=4.3.0  # the last one before versions were noted
+  [[ $(printf '%s\n' "$wrote" "$(kafka_version)" | sort -V | tail -n 1) != "$(kafka_version)" ]] || return 0
+  aside=$STACK/kafka/data-$wrote-$(date +%s)
+  mv "$data" "$aside"
+  say "Kafka $wrote wrote the topics in .stack/kafka/data, which $(kafka_version) can't read: moved to ${aside#"$ROOT/"}; delete that if you don't miss them"
+}
+
 start_kafka() {
   local command cluster_id
   mkdir -p "$STACK/kafka"
+  kafka_version >"$STACK/kafka/version"
   write_kafka_config
   if [[ ! -f $STACK/kafka/data/meta.properties ]]; then
     cluster_id=$(head -c 16 /dev/urandom | base64 | tr '+/' 'Aa' | head -c 22)
@@ -373,7 +387,10 @@ stack_up() {
     return 0
   fi
   printf '%s\n%s\n' "$port_base" "$ROOT" >"$STACK/ports"
-  if [[ " ${missing[*]} " == *" kafka "* ]]; then fetch_kafka; fi
+  if [[ " ${missing[*]} " == *" kafka "* ]]; then
+    fetch_kafka
+    set_newer_kafka_data_aside
+  fi
   for name in "${missing[@]}"; do require_free_port "$name" "$name"; done
   if [[ " ${missing[*]} " == *" kafka "* ]]; then
     require_free_port kafka controller
