@@ -69,6 +69,7 @@ Metrics::Metrics(std::string_view version)
       cache_updates_(counter(*registry_, "klined_cache_updates_total", "Candles for the Redis cache, by result.")),
       partition_lag_(
           gauge(*registry_, "klined_partition_lag", "Messages that the broker has and klined has not read.")),
+      hidden_records_(gauge(*registry_, "klined_hidden_records", "Messages behind a transaction that is still open.")),
       lane_queue_batches_(gauge(*registry_, "klined_lane_queue_batches", "Batches that wait for the lane.")),
       memory_bytes_(gauge(*registry_, "klined_memory_bytes", "Memory accounted for, by what holds it.")),
       last_error_(gauge(*registry_, "klined_last_error_timestamp_seconds", "Unix time of the last error, 0 for none.")),
@@ -138,6 +139,10 @@ Metrics::Counter& Metrics::cache_updates(std::string_view result) {
 
 Metrics::Gauge& Metrics::partition_lag(std::string_view topic, std::int32_t partition) {
   return partition_lag_.Add({{"topic", std::string(topic)}, {"partition", std::to_string(partition)}});
+}
+
+Metrics::Gauge& Metrics::hidden_records(std::string_view topic, std::int32_t partition) {
+  return hidden_records_.Add({{"topic", std::string(topic)}, {"partition", std::to_string(partition)}});
 }
 
 Metrics::Gauge& Metrics::lane_queue_batches(std::int32_t lane) {

@@ -88,7 +88,12 @@ struct Job::Session {
 };
 
 Job::Job(const Config& config, const Clock& clock, Metrics& metrics, Purpose purpose)
-    : config_(config), clock_(clock), metrics_(metrics), purpose_(purpose), mysql_outage_("MySQL", clock) {}
+    : config_(config),
+      clock_(clock),
+      metrics_(metrics),
+      partition_watch_(metrics),
+      purpose_(purpose),
+      mysql_outage_("MySQL", clock) {}
 
 Job::~Job() = default;
 
@@ -136,11 +141,8 @@ Status Job::work() {
       end = stopping_ ? SessionEnd::kStopped : SessionEnd::kHandedOver;
     }
     metrics_.active.Set(0);
-    if (membership_) {
-      // Whoever has them next tells of their lag.
-      for (const TopicPartition& p : share_) metrics_.partition_lag(p.topic, p.partition).Set(0);
-      membership_->release();
-    }
+    partition_watch_.forget(share_);
+    if (membership_) membership_->release();
     if (!end) return std::unexpected(end.error());
     if (!goes_on(*end)) break;
   }
@@ -463,10 +465,7 @@ void Job::watch(Session& session) {
   session.watched_at = now;
   align_partitions(session);
   for (const Assignment& a : session.assignments) {
-    const std::int64_t high = session.source->high_watermark(a.log);
-    if (high < 0) continue;
-    const std::int64_t lag = std::max<std::int64_t>(0, high - session.next_offsets[a.log]);
-    metrics_.partition_lag(a.partition.topic, a.partition.partition).Set(static_cast<double>(lag));
+    partition_watch_.look(*session.source, a.log, a.partition, session.next_offsets[a.log], now);
   }
   commit_for_tools(session);
   count(session);

@@ -82,6 +82,7 @@ RouteJob::RouteJob(const Config& config, const Clock& clock, Metrics& metrics)
     : config_(config),
       clock_(clock),
       metrics_(metrics),
+      partition_watch_(metrics),
       group_(config.group + "-route"),
       producer_id_(new_producer_id(group_)),
       topics_(origin_topics(config)),
@@ -153,7 +154,7 @@ Status RouteJob::run() {
         std::this_thread::sleep_for(Milliseconds(20));
       }
     }
-    for (const TopicPartition& p : share->partitions) metrics_.partition_lag(p.topic, p.partition).Set(0);
+    partition_watch_.forget(share->partitions);
     metrics_.active.Set(0);
     membership_->release();
     if (!end) status = std::unexpected(end.error());
@@ -425,9 +426,7 @@ Result<RouteJob::SessionEnd> RouteJob::give_up(const Error& error) {
 void RouteJob::watch(Session& session) {
   session.watched_at = clock_.now();
   for (const auto& [log, partition] : session.partitions) {
-    const std::int64_t high = session.source->high_watermark(log);
-    const std::int64_t lag = session.source->at_end(log) ? 0 : high - session.places.at(log).next_offset;
-    if (high >= 0) metrics_.partition_lag(partition.topic, partition.partition).Set(static_cast<double>(lag));
+    partition_watch_.look(*session.source, log, partition, session.places.at(log).next_offset, session.watched_at);
   }
   if (clock_.now() - reported_at_ >= kReportInterval) report();
 }

@@ -37,11 +37,12 @@ class _Splitter(PartitionJudge):
         return [("klined-clocks", ",".join(f"{chain}:{time}" for chain, time in sorted(self.clocks.items())))]
 
 
-def route(kafka, topic, settings, partitions=4, aborted=True):
-    """Makes <topic>-by-pair of all that the topic holds, in transactions, and where `aborted` with an aborted one after
-    each. The new topic's name."""
+def route(kafka, topic, settings, partitions=4, aborted=True, make=True):
+    """Writes <topic>-by-pair, which it makes where `make`, from all that the topic holds, in transactions, and where
+    `aborted` with an aborted one after each. The routed topic's name."""
     routed = f"{topic}-by-pair"
-    create_topic(kafka, routed, partitions)
+    if make:
+        create_topic(kafka, routed, partitions)
     producer = Producer({"bootstrap.servers": kafka, "transactional.id": f"router-of-{topic}", "linger.ms": 5,
                          "message.max.bytes": BROKER_LIMIT, "partitioner": "murmur2_random"})
     producer.init_transactions(30)

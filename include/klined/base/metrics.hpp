@@ -54,6 +54,8 @@ class Metrics {
   Counter& cache_updates(std::string_view result);
   // klined_partition_lag{topic,partition}: messages that the broker has and klined has not read yet.
   Gauge& partition_lag(std::string_view topic, std::int32_t partition);
+  // klined_hidden_records{topic,partition}: records behind a transaction that is still open; part of the lag.
+  Gauge& hidden_records(std::string_view topic, std::int32_t partition);
   // klined_lane_queue_batches{lane}: batches that wait for the lane.
   Gauge& lane_queue_batches(std::int32_t lane);
   // klined_memory_bytes{part}: memory accounted for; part is inflight, candles, dedupe, …
@@ -69,6 +71,7 @@ class Metrics {
   prometheus::Family<Counter>& retries_;
   prometheus::Family<Counter>& cache_updates_;
   prometheus::Family<Gauge>& partition_lag_;
+  prometheus::Family<Gauge>& hidden_records_;
   prometheus::Family<Gauge>& lane_queue_batches_;
   prometheus::Family<Gauge>& memory_bytes_;
   prometheus::Family<Gauge>& last_error_;

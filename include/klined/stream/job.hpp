@@ -14,6 +14,7 @@
 #include "klined/source/group_membership.hpp"
 #include "klined/store/group_lock.hpp"
 #include "klined/stream/config.hpp"
+#include "klined/stream/partition_watch.hpp"
 #include "klined/stream/pipeline.hpp"
 #include "klined/stream/placement.hpp"
 #include "klined/stream/worker_thread.hpp"
@@ -99,6 +100,7 @@ class Job {
   const Config& config_;
   const Clock& clock_;
   Metrics& metrics_;
+  PartitionWatch partition_watch_;
   Purpose purpose_;
   Outage mysql_outage_;
   std::unique_ptr<GroupLock> lock_;

@@ -14,6 +14,7 @@
 #include "klined/source/group_membership.hpp"
 #include "klined/source/kafka_source.hpp"
 #include "klined/stream/config.hpp"
+#include "klined/stream/partition_watch.hpp"
 
 namespace klined {
 
@@ -84,6 +85,7 @@ class RouteJob {
   const Config& config_;
   const Clock& clock_;
   Metrics& metrics_;
+  PartitionWatch partition_watch_;
   const std::string group_;
   const std::string producer_id_;
   std::vector<std::string> topics_;  // sorted; a topic's rank is its place

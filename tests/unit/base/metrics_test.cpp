@@ -36,11 +36,13 @@ TEST(Metrics, PageHoldsWhatWasCounted) {
   metrics.trades("applied").Increment(5);
   metrics.trades("applied").Increment();
   metrics.partition_lag("sol-trades", 3).Set(17);
+  metrics.hidden_records("sol-trades", 3).Set(5);
   metrics.end_to_end_delay.Observe(0.2);
   const std::string page = metrics.page();
   EXPECT_THAT(page, HasSubstr("klined_build_info{version=\"1.2.3\"} 1"));
   EXPECT_THAT(page, HasSubstr("klined_trades_total{outcome=\"applied\"} 6"));
   EXPECT_THAT(page, HasSubstr("klined_partition_lag{partition=\"3\",topic=\"sol-trades\"} 17"));
+  EXPECT_THAT(page, HasSubstr("klined_hidden_records{partition=\"3\",topic=\"sol-trades\"} 5"));
   EXPECT_THAT(page, HasSubstr("klined_end_to_end_delay_seconds_bucket{le=\"0.1\"} 0"));
   EXPECT_THAT(page, HasSubstr("klined_end_to_end_delay_seconds_bucket{le=\"0.25\"} 1"));
   EXPECT_THAT(page, HasSubstr("# HELP klined_messages_total "));
