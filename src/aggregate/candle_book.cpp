@@ -64,6 +64,7 @@ struct CandleBook::Pair {
   std::size_t place = 0;    // in pair_list_
   std::int32_t delta = -1;  // in deltas_, during a batch
   bool touched = false;     // a trade since evict() came by
+  bool resting = false;     // in resting_
   bool history_known = true;
 };
 
@@ -233,7 +234,10 @@ void CandleBook::mark_changed(Node& node) {
 void CandleBook::mark_unpublished(Node& node) {
   if (node.unpublished || node.partial) return;
   Pair& pair = *node.pair;
-  if (pair.unpublished == nullptr) changed_pairs_.push_back(&pair);
+  if (pair.unpublished == nullptr) {
+    ++unpublished_pairs_;
+    if (!pair.resting) due_.push_back(&pair);
+  }
   node.unpublished = true;
   node.next_unpublished = pair.unpublished;
   pair.unpublished = &node;
@@ -340,9 +344,27 @@ void CandleBook::close_until(ChainId chain, UnixSeconds clock) {
 
 // ---- changes out ---------------------------------------------------------------------------------------------------
 
+void CandleBook::wake(Instant now) {
+  for (; !resting_.empty() && resting_.front().until <= now; resting_.pop_front()) {
+    Pair& pair = *resting_.front().pair;
+    pair.resting = false;
+    if (pair.unpublished != nullptr) due_.push_back(&pair);
+  }
+}
+
+void CandleBook::wake_changed() {
+  if (due_.size() == unpublished_pairs_) return;
+  std::erase_if(resting_, [this](const Rest& rest) {
+    if (rest.pair->unpublished == nullptr) return false;
+    rest.pair->resting = false;
+    due_.push_back(rest.pair);
+    return true;
+  });
+}
+
 bool CandleBook::next_change(const ChainClocks& clocks, PairChanges& out) {
-  if (changed_pairs_.empty()) return false;
-  const Pair& pair = *changed_pairs_.back();
+  if (due_.empty()) return false;
+  const Pair& pair = *due_.front();
   out.chain = pair.chain;
   out.pair = pair.name;
   out.candles.clear();
@@ -356,9 +378,12 @@ bool CandleBook::next_change(const ChainClocks& clocks, PairChanges& out) {
   return true;
 }
 
-void CandleBook::published(std::uint64_t round) {
-  Pair& pair = *changed_pairs_.back();
-  changed_pairs_.pop_back();
+void CandleBook::published(std::uint64_t round, Instant rest_until) {
+  Pair& pair = *due_.front();
+  due_.pop_front();
+  --unpublished_pairs_;
+  pair.resting = true;
+  resting_.push_back({rest_until, &pair});
   for (Node* node = pair.unpublished; node != nullptr;) {
     Node* const next = node->next_unpublished;
     node->unpublished = false;
@@ -418,7 +443,7 @@ void CandleBook::visit_next(const Durable& durable, const ChainClocks& clocks, U
   evict_nodes(pair, durable, clock_of(clocks, pair.chain).value_or(kNever), retain, under_pressure);
   pair.touched = false;
   const bool empty = std::ranges::all_of(pair.series, [](const auto& head) { return head == nullptr; });
-  if (empty && pair.history_known) {
+  if (empty && pair.history_known && !pair.resting) {
     drop_pair(pair);  // the hand now stands at the pair that took its place
   } else {
     ++evict_hand_;
@@ -473,8 +498,8 @@ std::size_t CandleBook::bytes_of_candle() const { return sizeof(Node) + kHeapCel
 
 std::size_t CandleBook::bytes() const {
   return candle_count_ * bytes_of_candle() + history_bytes_ + pair_list_.size() * bytes_of_pair() +
-         pairs_.bucket_count() * (sizeof(Pair*) + 1) + (dirty_.capacity() + changed_pairs_.capacity()) * sizeof(void*) +
-         deltas_.capacity() * sizeof(Delta);
+         pairs_.bucket_count() * (sizeof(Pair*) + 1) + (dirty_.capacity() + due_.size()) * sizeof(void*) +
+         resting_.size() * sizeof(Rest) + deltas_.capacity() * sizeof(Delta);
 }
 
 std::size_t CandleBook::bytes_of_new_pair() const {

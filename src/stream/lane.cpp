@@ -283,6 +283,7 @@ void Lane::tick(const Tick& tick) {
   now_ = tick;
   candle_limit_ = std::min(options_.candle_limit, tick.candle_limit);
   if (failed_) return;
+  book_.wake(now_.now);
   close_candles();
   evict();
   step();
@@ -307,9 +308,7 @@ void Lane::step() {
   outbox_.push(now_.now);
   write_letters();
   request_loads();
-  const Milliseconds interval =
-      now_.catching_up ? std::max(options_.publish_interval, kCatchUpPublish) : options_.publish_interval;
-  if (now_.now - last_publish_ >= interval || is_full()) publish();
+  publish_due();
   scan_next();
   advance_flush();
 }
@@ -333,15 +332,31 @@ void Lane::request_loads() {
   }
 }
 
-// Sends what changed. True where all of it is out.
+// A pair's changes as soon as a publish_interval is over since its last ones; while catching up, all pairs' together.
+void Lane::publish_due() {
+  if (is_full() || draining_) {
+    publish_all();
+  } else if (now_.catching_up) {
+    if (now_.now - last_publish_ >= std::max(options_.publish_interval, kCatchUpPublish)) publish_all();
+  } else if (now_.now != last_publish_) {  // once a tick: a trade seldom comes alone
+    publish();
+  }
+}
+
+// True where all that changed is out.
+bool Lane::publish_all() {
+  book_.wake_changed();
+  return publish();
+}
+
+// Sends what is due. True where all of it is out.
 bool Lane::publish() {
   last_publish_ = now_.now;
-  while (book_.has_changes()) {
+  while (book_.next_change(clocks_, changes_)) {
     if (outbox_.in_flight() >= kMessagesInFlight || has_unsent()) return false;
-    book_.next_change(clocks_, changes_);
     if (!publish_pair(changes_)) return false;
     counters_.candles_published += static_cast<std::int64_t>(changes_.candles.size());
-    book_.published(outbox_.last_sent());
+    book_.published(outbox_.last_sent(), now_.now + options_.publish_interval);
   }
   return true;
 }
@@ -387,7 +402,7 @@ void Lane::advance_flush() {
   if (flush_step_ == FlushStep::kNone && flush_is_due()) flush_step_ = FlushStep::kDraining;
   if (flush_step_ == FlushStep::kDraining && book_.partial_count() == 0 && !has_unsent()) {
     close_candles();
-    if (publish()) take_snapshot();
+    if (publish_all()) take_snapshot();
   }
   if (flush_step_ == FlushStep::kDelivering && outbox_.delivered_through() >= barrier_) {
     flush_step_ = FlushStep::kCommitting;

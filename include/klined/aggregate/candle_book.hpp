@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -15,6 +16,7 @@
 
 #include "klined/aggregate/pair_place.hpp"
 #include "klined/aggregate/price_history.hpp"
+#include "klined/base/clock.hpp"
 #include "klined/base/error.hpp"
 #include "klined/codec/kline_encoder.hpp"
 #include "klined/core/series.hpp"
@@ -85,11 +87,16 @@ class CandleBook {
     std::optional<Fluctuation> fluctuation;   // none while the pair's history is not read back
     UnixMilliseconds oldest_create_time = 0;  // of the trades since the last publication; 0 where unknown
   };
-  bool has_changes() const { return !changed_pairs_.empty(); }
-  // Fills `out` with the next changed pair, without taking it; false where there is none. published() takes it, as part
-  // of publication `round` (see Durable). The views are valid until the book changes.
+  bool has_changes() const { return unpublished_pairs_ > 0; }
+  // A pair's first change is due at once. After it was published the pair rests: what changes meanwhile is due when
+  // wake() gets to the end of its rest, or wake_changed() does not wait for it.
+  void wake(Instant now);
+  void wake_changed();
+  // Fills `out` with the changes that are due for longest, without taking them; false where none are. published() takes
+  // them, as part of publication `round` (see Durable); `rest_until` must not go back from call to call. The views are
+  // valid until the book changes.
   bool next_change(const ChainClocks& clocks, PairChanges& out);
-  void published(std::uint64_t round);
+  void published(std::uint64_t round, Instant rest_until);
 
   // ---- changes out: to the tables ----
   std::size_t dirty_count() const { return dirty_.size(); }
@@ -180,7 +187,13 @@ class CandleBook {
   std::vector<std::unique_ptr<Pair>> pair_list_;  // owns; the order that evict() visits
   std::size_t evict_hand_ = 0;
   std::vector<Delta> deltas_;
-  std::vector<Pair*> changed_pairs_;  // a stack: the order of pairs within a publication does not matter
+  struct Rest {
+    Instant until;
+    Pair* pair;
+  };
+  std::deque<Pair*> due_;              // with unpublished changes
+  std::deque<Rest> resting_;           // by the end of the rest
+  std::size_t unpublished_pairs_ = 0;  // in due_, or resting
   std::vector<Node*> dirty_;
   std::vector<Node*> wanted_rows_;
   std::vector<Pair*> wanted_histories_;

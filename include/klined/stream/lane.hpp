@@ -169,6 +169,8 @@ class Lane {
   // Of what can not be made again later.
   bool has_unsent() const { return outbox_.has_held() || !letters_.empty(); }
   void request_loads();
+  void publish_due();
+  bool publish_all();
   bool publish();
   bool publish_pair(const CandleBook::PairChanges& changes);
   const LaneOptions::Flush& flush_now() const { return now_.catching_up ? options_.catch_up_flush : options_.flush; }

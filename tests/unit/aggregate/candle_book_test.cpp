@@ -34,7 +34,8 @@ void take(CandleBook& book, std::initializer_list<Trade> trades) {
 CandleBook::PairChanges publish(CandleBook& book, UnixSeconds clock, std::uint64_t round = 1) {
   CandleBook::PairChanges changes;
   EXPECT_TRUE(book.next_change({{kChain, clock}}, changes));
-  book.published(round);
+  book.published(round, {});
+  book.wake({});  // no rest
   return changes;
 }
 
@@ -84,6 +85,68 @@ TEST(CandleBook, ClosesByTheClockAndSaysSoOnce) {
   EXPECT_FALSE(book.has_changes());
   take(book, {trade_at(kNoon + 1, 6)});
   EXPECT_TRUE(publish(book, kNoon + 100).candles[0].closed) << "a late trade publishes the closed candle again";
+}
+
+TEST(CandleBook, APairThatWasPublishedRestsAndTheOthersDoNotWait) {
+  CandleBook book(fresh({Interval::k1m}));
+  const Instant begin{std::chrono::seconds(1000)};
+  CandleBook::PairChanges changes;
+  const auto next = [&] { return book.next_change({{kChain, kNoon}}, changes) ? std::string(changes.pair) : "none"; };
+
+  take(book, {trade_at(kNoon, 5)});
+  EXPECT_EQ(next(), "p") << "the first change is due at once";
+  book.published(1, begin + Milliseconds(100));
+  EXPECT_FALSE(book.has_changes());
+
+  take(book, {trade_at(kNoon + 1, 6), trade_at(kNoon + 1, 7, "q")});
+  book.wake(begin + Milliseconds(99));
+  EXPECT_EQ(next(), "q");
+  book.published(2, begin + Milliseconds(199));
+  EXPECT_EQ(next(), "none");
+  EXPECT_TRUE(book.has_changes()) << "what rests is not forgotten";
+
+  book.wake(begin + Milliseconds(100));
+  EXPECT_EQ(next(), "p");
+  book.published(3, begin + Milliseconds(200));
+  book.wake(begin + Milliseconds(199));
+  take(book, {trade_at(kNoon + 2, 7, "q")});
+  EXPECT_EQ(next(), "q") << "its rest was over before it changed";
+  book.published(4, begin + Milliseconds(299));
+}
+
+TEST(CandleBook, APairThatRestsIsWokenWhereAllMustBeOut) {
+  CandleBook book(fresh({Interval::k1m}));
+  const Instant begin{std::chrono::seconds(1000)};
+  CandleBook::PairChanges changes;
+  take(book, {trade_at(kNoon, 5), trade_at(kNoon, 5, "q")});
+  for (std::uint64_t round = 1; book.next_change({{kChain, kNoon}}, changes); ++round) {
+    book.published(round, begin + Milliseconds(100));
+  }
+  take(book, {trade_at(kNoon + 1, 6, "q")});
+  book.wake_changed();
+  ASSERT_TRUE(book.next_change({{kChain, kNoon}}, changes));
+  EXPECT_EQ(changes.pair, "q");
+  book.published(3, begin + Milliseconds(100));
+  EXPECT_FALSE(book.has_changes());
+  take(book, {trade_at(kNoon + 2, 6)});
+  EXPECT_FALSE(book.next_change({{kChain, kNoon}}, changes)) << "p rests as before";
+}
+
+TEST(CandleBook, APairThatRestsIsNotDropped) {
+  CandleBook book(fresh({Interval::k1m}));
+  const Instant begin{std::chrono::seconds(1000)};
+  CandleBook::PairChanges changes;
+  take(book, {trade_at(kNoon, 5)});
+  book.close_until(kChain, kNoon + 200);
+  ASSERT_TRUE(book.next_change({{kChain, kNoon + 200}}, changes));
+  book.published(1, begin + Milliseconds(100));
+  book.take_dirty(1);
+  book.evict({1, 1}, {{kChain, kNoon + 200}}, 10, 10);
+  EXPECT_EQ(book.candle_count(), 0U);
+  EXPECT_EQ(book.pair_count(), 1U);
+  book.wake(begin + Milliseconds(100));
+  book.evict({1, 1}, {{kChain, kNoon + 200}}, 10, 10);
+  EXPECT_EQ(book.pair_count(), 0U);
 }
 
 TEST(CandleBook, EvictsWhatIsClosedStoredAndDeliveredAndLoadsItBack) {
