@@ -64,6 +64,7 @@ struct CandleBook::Pair {
   std::size_t place = 0;    // in pair_list_
   std::int32_t delta = -1;  // in deltas_, during a batch
   bool touched = false;     // a trade since evict() came by
+  bool changed = false;     // in changed_
   bool resting = false;     // in resting_
   bool history_known = true;
 };
@@ -236,7 +237,10 @@ void CandleBook::mark_unpublished(Node& node) {
   Pair& pair = *node.pair;
   if (pair.unpublished == nullptr) {
     ++unpublished_pairs_;
-    if (!pair.resting) due_.push_back(&pair);
+    if (!pair.resting) {
+      pair.changed = true;
+      changed_.push_back(&pair);
+    }
   }
   node.unpublished = true;
   node.next_unpublished = pair.unpublished;
@@ -345,26 +349,27 @@ void CandleBook::close_until(ChainId chain, UnixSeconds clock) {
 // ---- changes out ---------------------------------------------------------------------------------------------------
 
 void CandleBook::wake(Instant now) {
+  due_ = std::exchange(next_due_, changed_.size());
   for (; !resting_.empty() && resting_.front().until <= now; resting_.pop_front()) {
     Pair& pair = *resting_.front().pair;
     pair.resting = false;
-    if (pair.unpublished != nullptr) due_.push_back(&pair);
+    if (pair.unpublished == nullptr || std::exchange(pair.changed, true)) continue;
+    changed_.push_front(&pair);
+    ++due_;
+    ++next_due_;
   }
 }
 
 void CandleBook::wake_changed() {
-  if (due_.size() == unpublished_pairs_) return;
-  std::erase_if(resting_, [this](const Rest& rest) {
-    if (rest.pair->unpublished == nullptr) return false;
-    rest.pair->resting = false;
-    due_.push_back(rest.pair);
-    return true;
-  });
+  for (auto rest = resting_.begin(); changed_.size() < unpublished_pairs_; ++rest) {
+    if (rest->pair->unpublished != nullptr && !std::exchange(rest->pair->changed, true)) changed_.push_back(rest->pair);
+  }
+  due_ = next_due_ = changed_.size();
 }
 
 bool CandleBook::next_change(const ChainClocks& clocks, PairChanges& out) {
-  if (due_.empty()) return false;
-  const Pair& pair = *due_.front();
+  if (due_ == 0) return false;
+  const Pair& pair = *changed_.front();
   out.chain = pair.chain;
   out.pair = pair.name;
   out.candles.clear();
@@ -378,12 +383,14 @@ bool CandleBook::next_change(const ChainClocks& clocks, PairChanges& out) {
   return true;
 }
 
-void CandleBook::published(std::uint64_t round, Instant rest_until) {
-  Pair& pair = *due_.front();
-  due_.pop_front();
+void CandleBook::published(std::uint64_t round, std::optional<Instant> rest_until) {
+  Pair& pair = *changed_.front();
+  changed_.pop_front();
+  --due_;
+  --next_due_;
   --unpublished_pairs_;
-  pair.resting = true;
-  resting_.push_back({rest_until, &pair});
+  pair.changed = false;
+  if (rest_until && !std::exchange(pair.resting, true)) resting_.push_back({*rest_until, &pair});
   for (Node* node = pair.unpublished; node != nullptr;) {
     Node* const next = node->next_unpublished;
     node->unpublished = false;
@@ -498,7 +505,7 @@ std::size_t CandleBook::bytes_of_candle() const { return sizeof(Node) + kHeapCel
 
 std::size_t CandleBook::bytes() const {
   return candle_count_ * bytes_of_candle() + history_bytes_ + pair_list_.size() * bytes_of_pair() +
-         pairs_.bucket_count() * (sizeof(Pair*) + 1) + (dirty_.capacity() + due_.size()) * sizeof(void*) +
+         pairs_.bucket_count() * (sizeof(Pair*) + 1) + (dirty_.capacity() + changed_.size()) * sizeof(void*) +
          resting_.size() * sizeof(Rest) + deltas_.capacity() * sizeof(Delta);
 }
 

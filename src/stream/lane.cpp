@@ -338,25 +338,25 @@ void Lane::publish_due() {
     publish_all();
   } else if (now_.catching_up) {
     if (now_.now - last_publish_ >= std::max(options_.publish_interval, kCatchUpPublish)) publish_all();
-  } else if (now_.now != last_publish_) {  // once a tick: a trade seldom comes alone
-    publish();
+  } else if (now_.now != last_publish_) {
+    publish(now_.now + options_.publish_interval);
   }
 }
 
-// True where all that changed is out.
+// True where all that changed is out. No pair has to rest for it: what else the block has that just came would be late.
 bool Lane::publish_all() {
   book_.wake_changed();
-  return publish();
+  return publish(std::nullopt);
 }
 
 // Sends what is due. True where all of it is out.
-bool Lane::publish() {
+bool Lane::publish(std::optional<Instant> rest_until) {
   last_publish_ = now_.now;
   while (book_.next_change(clocks_, changes_)) {
     if (outbox_.in_flight() >= kMessagesInFlight || has_unsent()) return false;
     if (!publish_pair(changes_)) return false;
     counters_.candles_published += static_cast<std::int64_t>(changes_.candles.size());
-    book_.published(outbox_.last_sent(), now_.now + options_.publish_interval);
+    book_.published(outbox_.last_sent(), rest_until);
   }
   return true;
 }

@@ -88,15 +88,16 @@ class CandleBook {
     UnixMilliseconds oldest_create_time = 0;  // of the trades since the last publication; 0 where unknown
   };
   bool has_changes() const { return unpublished_pairs_ > 0; }
-  // A pair's first change is due at once. After it was published the pair rests: what changes meanwhile is due when
-  // wake() gets to the end of its rest, or wake_changed() does not wait for it.
+  // A pair's first change is due at the second wake() from then: trades seldom come alone. After it was published the
+  // pair rests: what changes meanwhile is due at the first wake() after its rest.
   void wake(Instant now);
+  // Makes all changes due, also those of pairs that rest.
   void wake_changed();
   // Fills `out` with the changes that are due for longest, without taking them; false where none are. published() takes
-  // them, as part of publication `round` (see Durable); `rest_until` must not go back from call to call. The views are
-  // valid until the book changes.
+  // them, as part of publication `round` (see Durable). A pair that rests already goes on with that; where `rest_until`
+  // is given, which must not go back from call to call, others begin to. The views are valid until the book changes.
   bool next_change(const ChainClocks& clocks, PairChanges& out);
-  void published(std::uint64_t round, Instant rest_until);
+  void published(std::uint64_t round, std::optional<Instant> rest_until);
 
   // ---- changes out: to the tables ----
   std::size_t dirty_count() const { return dirty_.size(); }
@@ -191,9 +192,11 @@ class CandleBook {
     Instant until;
     Pair* pair;
   };
-  std::deque<Pair*> due_;              // with unpublished changes
+  std::deque<Pair*> changed_;          // each once
+  std::size_t due_ = 0;                // of changed_, from its front
+  std::size_t next_due_ = 0;           // at the next wake()
   std::deque<Rest> resting_;           // by the end of the rest
-  std::size_t unpublished_pairs_ = 0;  // in due_, or resting
+  std::size_t unpublished_pairs_ = 0;  // in changed_ or resting_
   std::vector<Node*> dirty_;
   std::vector<Node*> wanted_rows_;
   std::vector<Pair*> wanted_histories_;

@@ -171,7 +171,7 @@ class Lane {
   void request_loads();
   void publish_due();
   bool publish_all();
-  bool publish();
+  bool publish(std::optional<Instant> rest_until);
   bool publish_pair(const CandleBook::PairChanges& changes);
   const LaneOptions::Flush& flush_now() const { return now_.catching_up ? options_.catch_up_flush : options_.flush; }
   bool flush_is_due() const;

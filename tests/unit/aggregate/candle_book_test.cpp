@@ -33,9 +33,9 @@ void take(CandleBook& book, std::initializer_list<Trade> trades) {
 
 CandleBook::PairChanges publish(CandleBook& book, UnixSeconds clock, std::uint64_t round = 1) {
   CandleBook::PairChanges changes;
+  book.wake_changed();
   EXPECT_TRUE(book.next_change({{kChain, clock}}, changes));
-  book.published(round, {});
-  book.wake({});  // no rest
+  book.published(round, std::nullopt);
   return changes;
 }
 
@@ -87,66 +87,107 @@ TEST(CandleBook, ClosesByTheClockAndSaysSoOnce) {
   EXPECT_TRUE(publish(book, kNoon + 100).candles[0].closed) << "a late trade publishes the closed candle again";
 }
 
-TEST(CandleBook, APairThatWasPublishedRestsAndTheOthersDoNotWait) {
-  CandleBook book(fresh({Interval::k1m}));
-  const Instant begin{std::chrono::seconds(1000)};
-  CandleBook::PairChanges changes;
-  const auto next = [&] { return book.next_change({{kChain, kNoon}}, changes) ? std::string(changes.pair) : "none"; };
-
-  take(book, {trade_at(kNoon, 5)});
-  EXPECT_EQ(next(), "p") << "the first change is due at once";
-  book.published(1, begin + Milliseconds(100));
-  EXPECT_FALSE(book.has_changes());
-
-  take(book, {trade_at(kNoon + 1, 6), trade_at(kNoon + 1, 7, "q")});
-  book.wake(begin + Milliseconds(99));
-  EXPECT_EQ(next(), "q");
-  book.published(2, begin + Milliseconds(199));
-  EXPECT_EQ(next(), "none");
-  EXPECT_TRUE(book.has_changes()) << "what rests is not forgotten";
-
-  book.wake(begin + Milliseconds(100));
-  EXPECT_EQ(next(), "p");
-  book.published(3, begin + Milliseconds(200));
-  book.wake(begin + Milliseconds(199));
-  take(book, {trade_at(kNoon + 2, 7, "q")});
-  EXPECT_EQ(next(), "q") << "its rest was over before it changed";
-  book.published(4, begin + Milliseconds(299));
-}
-
-TEST(CandleBook, APairThatRestsIsWokenWhereAllMustBeOut) {
-  CandleBook book(fresh({Interval::k1m}));
-  const Instant begin{std::chrono::seconds(1000)};
-  CandleBook::PairChanges changes;
-  take(book, {trade_at(kNoon, 5), trade_at(kNoon, 5, "q")});
-  for (std::uint64_t round = 1; book.next_change({{kChain, kNoon}}, changes); ++round) {
-    book.published(round, begin + Milliseconds(100));
+class CandleBookRests : public testing::Test {
+ protected:
+  std::string next() {
+    CandleBook::PairChanges changes;
+    return book_.next_change({{kChain, kNoon}}, changes) ? std::string(changes.pair) : "none";
   }
-  take(book, {trade_at(kNoon + 1, 6, "q")});
-  book.wake_changed();
-  ASSERT_TRUE(book.next_change({{kChain, kNoon}}, changes));
-  EXPECT_EQ(changes.pair, "q");
-  book.published(3, begin + Milliseconds(100));
-  EXPECT_FALSE(book.has_changes());
-  take(book, {trade_at(kNoon + 2, 6)});
-  EXPECT_FALSE(book.next_change({{kChain, kNoon}}, changes)) << "p rests as before";
+  static Instant at(int ms) { return Instant(std::chrono::seconds(1000)) + Milliseconds(ms); }
+
+  CandleBook book_{fresh({Interval::k1m})};
+};
+
+TEST_F(CandleBookRests, TheFirstChangeIsDueAtTheSecondTick) {
+  book_.wake(at(0));
+  take(book_, {trade_at(kNoon, 5)});
+  EXPECT_EQ(next(), "none");
+  book_.wake(at(20));
+  take(book_, {trade_at(kNoon, 5, "q")});
+  EXPECT_EQ(next(), "none");
+  EXPECT_TRUE(book_.has_changes());
+  book_.wake(at(40));
+  EXPECT_EQ(next(), "p");
+  book_.published(1, at(140));
+  EXPECT_EQ(next(), "none");
+  book_.wake(at(60));
+  EXPECT_EQ(next(), "q");
+  book_.published(2, at(160));
+  EXPECT_FALSE(book_.has_changes());
 }
 
-TEST(CandleBook, APairThatRestsIsNotDropped) {
-  CandleBook book(fresh({Interval::k1m}));
-  const Instant begin{std::chrono::seconds(1000)};
-  CandleBook::PairChanges changes;
-  take(book, {trade_at(kNoon, 5)});
-  book.close_until(kChain, kNoon + 200);
-  ASSERT_TRUE(book.next_change({{kChain, kNoon + 200}}, changes));
-  book.published(1, begin + Milliseconds(100));
-  book.take_dirty(1);
-  book.evict({1, 1}, {{kChain, kNoon + 200}}, 10, 10);
-  EXPECT_EQ(book.candle_count(), 0U);
-  EXPECT_EQ(book.pair_count(), 1U);
-  book.wake(begin + Milliseconds(100));
-  book.evict({1, 1}, {{kChain, kNoon + 200}}, 10, 10);
-  EXPECT_EQ(book.pair_count(), 0U);
+TEST_F(CandleBookRests, WhatWasPublishedRestsAndTheOthersDoNotWait) {
+  take(book_, {trade_at(kNoon, 5)});
+  book_.wake_changed();
+  ASSERT_EQ(next(), "p");
+  book_.published(1, at(100));
+  take(book_, {trade_at(kNoon + 1, 6), trade_at(kNoon + 1, 7, "q")});
+  book_.wake(at(20));
+  book_.wake(at(40));
+  EXPECT_EQ(next(), "q");
+  book_.published(2, at(140));
+  book_.wake(at(99));
+  EXPECT_EQ(next(), "none");
+  EXPECT_TRUE(book_.has_changes());
+  book_.wake(at(100));
+  EXPECT_EQ(next(), "p") << "a pair that has rested does not wait for a second tick";
+  book_.published(3, at(200));
+  EXPECT_FALSE(book_.has_changes());
+}
+
+TEST_F(CandleBookRests, AllThatChangedCanBeHadAtOnceAndNoRestBeginsOrEndsWithIt) {
+  take(book_, {trade_at(kNoon, 5)});
+  book_.wake_changed();
+  ASSERT_EQ(next(), "p");
+  book_.published(1, at(100));
+  take(book_, {trade_at(kNoon + 1, 6), trade_at(kNoon + 1, 7, "q")});
+  book_.wake_changed();
+  EXPECT_EQ(next(), "q");
+  book_.published(2, std::nullopt);
+  EXPECT_EQ(next(), "p");
+  book_.wake(at(20));  // before p is taken
+  EXPECT_EQ(next(), "p");
+  book_.published(3, std::nullopt);
+  EXPECT_EQ(next(), "none");
+  EXPECT_FALSE(book_.has_changes());
+
+  take(book_, {trade_at(kNoon + 2, 6), trade_at(kNoon + 2, 7, "q")});
+  book_.wake(at(40));
+  book_.wake(at(60));
+  EXPECT_EQ(next(), "q") << "it does not rest";
+  book_.published(4, at(160));
+  EXPECT_EQ(next(), "none") << "p rests as before";
+  book_.wake(at(100));
+  EXPECT_EQ(next(), "p");
+}
+
+TEST_F(CandleBookRests, APairThatIsDueWhenItsRestEndsIsThereOnce) {
+  take(book_, {trade_at(kNoon, 5)});
+  book_.wake_changed();
+  ASSERT_EQ(next(), "p");
+  book_.published(1, at(100));
+  take(book_, {trade_at(kNoon + 1, 6)});
+  book_.wake_changed();
+  book_.wake(at(100));
+  EXPECT_EQ(next(), "p");
+  book_.published(2, at(200));
+  EXPECT_EQ(next(), "none");
+  EXPECT_FALSE(book_.has_changes());
+}
+
+TEST_F(CandleBookRests, APairThatRestsIsNotDropped) {
+  take(book_, {trade_at(kNoon, 5)});
+  book_.close_until(kChain, kNoon + 200);
+  book_.wake_changed();
+  ASSERT_EQ(next(), "p");
+  book_.published(1, at(100));
+  book_.take_dirty(1);
+  book_.evict({1, 1}, {{kChain, kNoon + 200}}, 10, 10);
+  EXPECT_EQ(book_.candle_count(), 0U);
+  EXPECT_EQ(book_.pair_count(), 1U);
+  book_.wake(at(100));
+  book_.evict({1, 1}, {{kChain, kNoon + 200}}, 10, 10);
+  EXPECT_EQ(book_.pair_count(), 0U);
 }
 
 TEST(CandleBook, EvictsWhatIsClosedStoredAndDeliveredAndLoadsItBack) {
