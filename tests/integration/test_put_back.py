@@ -324,6 +324,40 @@ class PutBack(unittest.TestCase):
                 process.stop()
             site.succeed("verify", "-c", wide)
 
+    def test_wider_rules_on_a_routed_topic(self):
+        """What the router could not use lies by its place; who routes it anew has it by its pair."""
+        with RoutedLostSite() as site:
+            site.make_topics()
+            site.init(**site.shared())
+            router, job = site.start_router("router"), site.start(**site.shared())
+            trades, early = site.send_early()
+            site.await_routed([router])
+            site.await_drained(job)
+            config = site.shared()
+            config["input"].update(_WIDE["input"])
+            wide = site.write_config("wide", **config)
+            refused = site.command("rebuild", "-c", wide)
+            self.assertEqual(refused.returncode, 2, refused)
+            self.assertRegex(refused.stderr, rf"on two partitions: {site.routed}\[\d\] and now {site.routed}\[\d\]; "
+                                             rf".*input\.max_future or chains .* route it anew .* delete {site.routed} ")
+            self.check(site, trades - early)
+            for process in (router, job):
+                process.stop()
+
+            site.delete_topics([site.routed])
+            wait_until("the routed topic to be gone", lambda: not site.known(site.routed))
+            site.make_topics()
+            site.succeed("reset", "-c", wide, "--to", "earliest", "--yes")
+            router_config = site.router_config()
+            router_config["input"].update(_WIDE["input"])
+            # A group that has no offsets, as if they were deleted.
+            router = site.start_router("anew", group=f"{site.group}-anew", **router_config)
+            job = site.start("wide", **config)
+            wait_until("all trades", lambda: site.counted() == {trades})
+            self.check(site, trades, max_future=3600)
+            for process in (router, job):
+                process.stop()
+
     def test_after_a_repair(self):
         """A repair by rules that accept the trades at their first places, as those of a later version may be."""
         with LostSite(partitions=1) as site:
