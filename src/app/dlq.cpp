@@ -1,6 +1,7 @@
 // `klined dlq`: what could not be used, why, and back into the input once that is mended.
 #include <algorithm>
 #include <charconv>
+#include <limits>
 #include <memory>
 #include <set>
 #include <thread>
@@ -26,6 +27,7 @@ namespace {
 
 constexpr Milliseconds kTimeout{10'000};
 constexpr Milliseconds kNotesWait{5'000};  // MySQL ends a permit that is silent for longer than 10 s
+constexpr std::int64_t kLimitMax = 1'000'000'000;
 constexpr std::size_t kLettersPerTransaction = 500;
 constexpr std::size_t kBytesPerTransaction = 8U << 20U;
 
@@ -465,10 +467,10 @@ void add_filters(CLI::App& command, DlqArguments& arguments) {
   CLI::Option* const partition =
       command.add_option("--partition", arguments.partition, "Those of this partition of the dead-letter topic")
           ->type_name("N")
-          ->check(CLI::NonNegativeNumber);
+          ->check(CLI::Range(std::int32_t{0}, std::numeric_limits<std::int32_t>::max()));
   command.add_option("--offset", arguments.offset, "The one at this offset of it")
       ->type_name("N")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::Range(std::int64_t{0}, std::numeric_limits<std::int64_t>::max()))
       ->needs(partition);
 }
 
@@ -503,7 +505,7 @@ CLI::App* add_dlq(CLI::App& parent, int& exit_code) {
   add_filters(*show, *arguments);
   show->add_option("--limit", arguments->limit, "At most so many")
       ->type_name("N")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::Range(std::int64_t{0}, kLimitMax))
       ->capture_default_str();
   show->add_flag("--done", arguments->done, "Those that were put back too");
   set_manual(*show,
