@@ -1,6 +1,7 @@
 // `klined dlq`: what could not be used, why, and back into the input once that is mended.
 #include <algorithm>
 #include <charconv>
+#include <limits>
 #include <memory>
 #include <set>
 #include <thread>
@@ -26,6 +27,7 @@ namespace {
 
 constexpr Milliseconds kTimeout{10'000};
 constexpr Milliseconds kNotesWait{5'000};  // MySQL ends a permit that is silent for longer than 10 s
+constexpr std::int64_t kLimitMax = 1'000'000'000;
 constexpr std::size_t kLettersPerTransaction = 500;
 constexpr std::size_t kBytesPerTransaction = 8U << 20U;
 
@@ -199,7 +201,7 @@ class Retry {
   Status check_no_rebuild() const;
   Status read_notes(const std::string& origin);
   void await_notes();
-  bool may_go_back(const DeadLetters::Entry& entry);
+  bool may_go_back(const Letter& letter, const DeadLetters::Entry& entry);
   void say_what_is_left() const;
   Status put_back_one(const Letter& letter, const DeadLetters::Entry& entry);
   Status commit();
@@ -217,6 +219,7 @@ class Retry {
   // Of letters that stay where they are, for the want of a copy that may go.
   std::set<LetterOrigin> of_other_tables_;
   std::set<LetterOrigin> not_stored_yet_;
+  std::set<LetterOrigin> of_noted_messages_;
   std::size_t open_letters_ = 0;
   std::size_t open_bytes_ = 0;
   std::int64_t count_ = 0;  // committed
@@ -298,15 +301,19 @@ void Retry::await_notes() {
 }
 
 // Whether the stored candles are without the letter's trade, and nothing stands for it.
-bool Retry::may_go_back(const DeadLetters::Entry& entry) {
-  // A copy, or a letter of what was replaced since.
-  if (entry.attempt < standing_attempt(put_backs_, entry.origin)) return false;
+bool Retry::may_go_back(const Letter& letter, const DeadLetters::Entry& entry) {
   const LetterOrigin& origin = entry.origin;
+  const NoteSays says = note_says(put_backs_, origin, entry.attempt, letter.value);
+  if (says == NoteSays::kReplaced) return false;  // a copy, or a letter of what was replaced since
   if (entry.tables.empty() || entry.tables != tables_) {
     if (!not_stored_yet_.contains(origin)) of_other_tables_.insert(origin);
     return false;
   }
   of_other_tables_.erase(origin);
+  if (says == NoteSays::kUnknown) {
+    of_noted_messages_.insert(origin);
+    return false;
+  }
   if (permit_.contains(origin.topic, origin.partition, origin.offset)) return true;
   not_stored_yet_.insert(origin);
   return false;
@@ -328,6 +335,13 @@ void Retry::say_what_is_left() const {
         "decides about them when it comes there; try again when it has (`klined offsets`)",
         topic_, not_stored_yet_.size()));
   }
+  if (!of_noted_messages_.empty()) {
+    complain(fmt::format(
+        "{}: {} letters stay where they are: whole messages were put back at their places, of this topic "
+        "or of an earlier one of that name, so that their trades may count already. A replay (`klined reset`) "
+        "takes in what its rules accept",
+        topic_, of_noted_messages_.size()));
+  }
 }
 
 Status Retry::run(LetterReader& reader) {
@@ -338,7 +352,7 @@ Status Retry::run(LetterReader& reader) {
   const Status read = reader.read(topic_, [&](const Letter& letter) {
     const auto found = letters->entries().find({letter.partition, letter.offset});
     if (found == letters->entries().end() || !is_chosen(arguments_, found->second)) return true;
-    if (!may_go_back(found->second)) return true;
+    if (!may_go_back(letter, found->second)) return true;
     done = put_back_one(letter, found->second);
     return done.has_value();
   });
@@ -361,7 +375,8 @@ Status Retry::put_back_one(const Letter& letter, const DeadLetters::Entry& entry
                                        origin.index ? fmt::format(" element {}", *origin.index) : "", entry.error);
   print_out(what);
   const std::int32_t attempt = next_attempt(put_backs_, origin);
-  put_backs_.note(static_cast<std::uint32_t>(origin.partition), origin.offset, origin.index, attempt);
+  put_backs_.note(static_cast<std::uint32_t>(origin.partition), origin.offset, origin.index, attempt,
+                  checksum_of(letter.value));
   if (arguments_.dry_run) {
     ++count_;
     return {};
@@ -370,7 +385,7 @@ Status Retry::put_back_one(const Letter& letter, const DeadLetters::Entry& entry
     if (Status begun = transactions_->begin(); !begun) return begun;
   }
   if (Status sent = transactions_->send(put_back(letter, origin, attempt), origin.partition); !sent) return sent;
-  if (Status sent = transactions_->send(note_of(origin, attempt)); !sent) return sent;
+  if (Status sent = transactions_->send(note_of(origin, attempt, letter.value)); !sent) return sent;
   if (Status sent = transactions_->send(marker_of(topic_, letter), letter.partition); !sent) return sent;
   open_bytes_ += letter.value.size();
   if (++open_letters_ < kLettersPerTransaction && open_bytes_ < kBytesPerTransaction) return {};
@@ -452,10 +467,10 @@ void add_filters(CLI::App& command, DlqArguments& arguments) {
   CLI::Option* const partition =
       command.add_option("--partition", arguments.partition, "Those of this partition of the dead-letter topic")
           ->type_name("N")
-          ->check(CLI::NonNegativeNumber);
+          ->check(CLI::Range(std::int32_t{0}, std::numeric_limits<std::int32_t>::max()));
   command.add_option("--offset", arguments.offset, "The one at this offset of it")
       ->type_name("N")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::Range(std::int64_t{0}, std::numeric_limits<std::int64_t>::max()))
       ->needs(partition);
 }
 
@@ -490,7 +505,7 @@ CLI::App* add_dlq(CLI::App& parent, int& exit_code) {
   add_filters(*show, *arguments);
   show->add_option("--limit", arguments->limit, "At most so many")
       ->type_name("N")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::Range(std::int64_t{0}, kLimitMax))
       ->capture_default_str();
   show->add_flag("--done", arguments->done, "Those that were put back too");
   set_manual(*show,

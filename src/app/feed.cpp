@@ -30,6 +30,7 @@ namespace {
 constexpr Milliseconds kTopicPatience{5'000};
 constexpr Milliseconds kProgressPeriod{500};
 constexpr double kTradesPerSecond = 2'500;  // 1,000 a slot
+constexpr std::int64_t kTradesMax = 1'000'000'000'000;
 constexpr std::size_t kAsyncWindow = 1'000;
 
 struct FeedArguments {
@@ -360,7 +361,8 @@ void add_market_options(CLI::App& command, FeedArguments& arguments) {
   const auto option = [&](const char* name, auto& value, const char* text, const char* type) {
     return command.add_option(name, value, text)->group(group)->type_name(type)->capture_default_str();
   };
-  option("--trades", arguments.trades, "How many trades; 0: until it is stopped", "N")->check(CLI::NonNegativeNumber);
+  option("--trades", arguments.trades, "How many trades; 0: until it is stopped", "N")
+      ->check(CLI::Range(std::int64_t{0}, kTradesMax));
   option("--pairs", arguments.pairs, "How many pairs trade", "N")->check(CLI::Range(1U, 10'000'000U));
   option("--seed", arguments.seed, "The same seed and options give the same trades, but for create_time", "N");
   option("--start", arguments.start,
@@ -371,7 +373,7 @@ void add_market_options(CLI::App& command, FeedArguments& arguments) {
   option("--zipf", arguments.zipf, "How uneven pairs trade: pair n has a share of 1/n^this; 0: all alike", "N")
       ->check(CLI::Range(0.0, 5.0));
   option("--chain", arguments.chain, "Chain: 100000 (Solana: numbers, slots), 1, 56, 8453 (texts, block numbers)", "N")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(ChainId{1}, std::numeric_limits<ChainId>::max()));
   option("--clamped", arguments.clamped, "Percentage of trades that are part of a sandwich attack", "P")
       ->check(CLI::Range(0.0, 100.0));
   option("--other-types", arguments.other_types, "Percentage of other types than buy and sell", "P")

@@ -15,6 +15,7 @@ namespace {
 
 constexpr int kDiffer = 1;
 constexpr int kCouldNot = 2;
+constexpr std::int64_t kLimitMax = 1'000'000'000;
 
 Result<Scope> scope_of(const Config& config, const VerifyArguments& arguments) {
   Scope scope{.range = {}, .intervals = config.intervals};
@@ -154,7 +155,7 @@ CLI::App* add_verify(CLI::App& parent, int& exit_code) {
       ->capture_default_str();
   command->add_option("--limit", arguments->limit, "Show so many rows")
       ->type_name("N")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::Range(std::int64_t{0}, kLimitMax))
       ->capture_default_str();
   command->add_flag("--repair", arguments->repair, "Write what is wrong right");
   command->add_flag("--published", arguments->published, "Compare the newest revision of every published candle too");

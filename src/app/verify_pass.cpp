@@ -12,6 +12,7 @@
 #include "klined/source/put_back_reader.hpp"
 #include "klined/store/claim_transaction.hpp"
 #include "klined/stream/config_values.hpp"
+#include "klined/stream/dead_letters.hpp"
 
 namespace klined::app {
 
@@ -170,6 +171,7 @@ Status Pass::take_in(const MessageBatch& batch) {
     if (message.offset < again_.next_offset(message.log) || message.offset >= again_.target(message.log)) continue;
     if (was_put_back_since(message)) return retry("dead letters were put back while verify ran: run it again");
     if (Status taken = again_.take(message); !taken) return taken;
+    if (again_.has_foreign_note()) warn_of_note(message);
     ++read_;
   }
   if (again_.bytes() <= static_cast<std::size_t>(config_.engine.memory_limit)) return {};
@@ -178,6 +180,14 @@ Status Pass::take_in(const MessageBatch& batch) {
                   "--passes (each reads the input once, and needs a share of the memory), or narrow it with "
                   "--from, --to, --pair, --interval",
                   print_size(config_.engine.memory_limit), read_, to_read_));
+}
+
+// Once a topic, in the first of several passes.
+void Pass::warn_of_note(const Message& message) {
+  const LogId log = message.origin != nullptr ? message.origin->log : message.log;
+  const std::int64_t offset = message.origin != nullptr ? message.origin->offset : message.offset;
+  if (share_ > 0 || !warned_of_notes_.insert(log.topic_rank()).second) return;
+  complain(foreign_note_text(topics_.at(log.topic_rank()), log.partition(), offset));
 }
 
 void Pass::progress(bool end) {

@@ -79,6 +79,9 @@ Metrics::Metrics(std::string_view version)
       candles_published(
           counter(*registry_, "klined_candles_published_total", "Candles handed to the producer.").Add({})),
       dead_letters(counter(*registry_, "klined_dead_letters_total", "Dead letters handed to the producer.").Add({})),
+      foreign_notes(counter(*registry_, "klined_foreign_notes_total",
+                            "Messages read at whose place a note of another message, that was put back, is ignored.")
+                        .Add({})),
       commits(counter(*registry_, "klined_commits_total", "Committed transactions.").Add({})),
       inflight_bytes(gauge(*registry_, "klined_inflight_bytes", "Input bytes read and not yet applied.").Add({})),
       series_cached(gauge(*registry_, "klined_series_cached", "Series (pair x interval) in memory.").Add({})),

@@ -18,15 +18,24 @@ constexpr std::size_t kShortest = 400;  // bytes of a trade with all that it mus
 constexpr bool is_opening(char c) { return c == '{' || c == '['; }
 constexpr char closing_of(char opening) { return opening == '{' ? '}' : ']'; }
 
-// Requires message.put_back. Of the record's element.
-bool is_superseded(const Message& message, std::uint32_t element) {
+// Requires message.put_back.
+NoteSays note_of_whole(const Message& message) {
+  const bool is_part = message.origin != nullptr && message.origin->indexes;
+  return is_part ? message.put_back->of_part(message.attempt())
+                 : message.put_back->of_whole(message.attempt(), message.value);
+}
+
+// Requires message.put_back. Of the record's element; `whole` is note_of_whole().
+NoteSays note_of_element(const Message& message, std::uint32_t element, std::string_view bytes, NoteSays whole) {
   std::uint32_t index = element;
   if (message.origin != nullptr && message.origin->indexes) {
-    if (element >= message.origin->indexes->size()) return false;  // contradicts_origin
+    if (element >= message.origin->indexes->size()) return NoteSays::kNothing;  // contradicts_origin
     index = (*message.origin->indexes)[element];
   }
-  return message.put_back->attempt_of(index) > message.attempt();
+  return message.put_back->of_element(message.attempt(), index, bytes, whole);
 }
+
+constexpr bool is_ignored(NoteSays says) { return says == NoteSays::kForeign || says == NoteSays::kUnknown; }
 
 }  // namespace
 
@@ -45,6 +54,7 @@ void DecodedMessage::clear() {
   ignored = 0;
   no_price = 0;
   superseded = 0;
+  has_foreign_note = false;
   unlisted_invalid = unlisted_future = 0;
   next_bad = 0;
   elements = 0;
@@ -64,16 +74,18 @@ class TradeDecoder::Walker {
   void decode(const Message& message, DecodedMessage& out, std::uint32_t from_bad) {
     out.clear();
     from_bad_ = from_bad;
+    whole_says_ = message.put_back == nullptr ? NoteSays::kNothing : note_of_whole(message);
     std::string problem(tokens_.scan(message.value));
     if (problem.empty() && !walk_message(message, out)) {
       problem = fmt::format("{} at byte {}", problem_, tokens_.begin_of(problem_at_));
     }
     if (problem.empty()) return;
     out.clear();
-    if (message.put_back != nullptr && message.put_back->attempt_of_whole() > message.attempt()) {
+    if (whole_says_ == NoteSays::kReplaced) {
       out.superseded = 1;
       return;
     }
+    out.has_foreign_note = is_ignored(whole_says_);
     out.dead_reason = fmt::format("not a JSON array: {}", problem);
   }
 
@@ -88,6 +100,12 @@ class TradeDecoder::Walker {
   std::uint32_t walk_leaf(std::uint32_t token);
   std::uint32_t walk_brackets(std::uint32_t token);
   std::uint32_t walk_key(std::uint32_t token);
+  // Whether something stands for the element that was put back later.
+  bool is_superseded(const Message& message, std::uint32_t index, std::string_view bytes, DecodedMessage& out) const {
+    const NoteSays says = note_of_element(message, index, bytes, whole_says_);
+    if (is_ignored(says)) out.has_foreign_note = true;
+    return says == NoteSays::kReplaced;
+  }
   void judge(const Message& message, std::uint32_t index, std::string_view bytes, DecodedMessage& out);
   void refuse(Outcome outcome, std::uint32_t index, std::string_view reason, std::string_view bytes,
               DecodedMessage& out) const;
@@ -107,6 +125,7 @@ class TradeDecoder::Walker {
   std::size_t last_size_ = kShortest;  // of a trade, in bytes
   std::string brackets_;               // those that close the open ones around the current token
   std::uint32_t from_bad_ = 0;
+  NoteSays whole_says_ = NoteSays::kNothing;  // of the message
   std::string_view problem_;
   std::uint32_t problem_at_ = 0;
 };
@@ -126,7 +145,7 @@ bool TradeDecoder::Walker::walk_message(const Message& message, DecodedMessage& 
       if (token == 0) return false;
       const std::string_view bytes = tokens_.span(element, token);
       if (is_object) last_size_ = bytes.size();
-      if (message.put_back != nullptr && is_superseded(message, index)) [[unlikely]] {
+      if (message.put_back != nullptr && is_superseded(message, index, bytes, out)) [[unlikely]] {
         ++out.superseded;
       } else if (is_object) {
         judge(message, index, bytes, out);

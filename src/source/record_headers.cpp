@@ -71,6 +71,11 @@ Result<std::optional<Origin>> parse_origin(const OriginHeaders& headers, std::st
     if (!attempt || *attempt == 0) return wrong(kAttemptHeader, *headers.attempt, "expected a number, 1 or more");
     origin.attempt = static_cast<std::int32_t>(*attempt);
   }
+  if (headers.checksum) {
+    origin.checksum = parse_checksum(*headers.checksum);
+    if (!origin.checksum)
+      return wrong(kChecksumHeader, *headers.checksum, "expected <bytes>:<CRC-32>, as 512:0a1b2c3d");
+  }
   return origin;
 }
 
@@ -84,8 +89,9 @@ Result<std::optional<Origin>> read_origin(const rd_kafka_message_t& record, std:
     if (rd_kafka_header_get_last(all, name.data(), &value, &size) != RD_KAFKA_RESP_ERR_NO_ERROR) return std::nullopt;
     return std::string_view(static_cast<const char*>(value), size);
   };
-  return parse_origin({find(kOriginHeader), find(kIndexesHeader), find(kClocksHeader), find(kAttemptHeader)}, topic,
-                      rank);
+  OriginHeaders headers{find(kOriginHeader), find(kIndexesHeader), find(kClocksHeader), find(kAttemptHeader)};
+  if (headers.attempt) headers.checksum = find(kChecksumHeader);
+  return parse_origin(headers, topic, rank);
 }
 
 }  // namespace klined

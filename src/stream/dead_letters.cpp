@@ -94,10 +94,12 @@ std::string reason_class(std::string_view error) {
   return text;
 }
 
-std::int32_t standing_attempt(const PutBacks& put_backs, const LetterOrigin& origin) {
+NoteSays note_says(const PutBacks& put_backs, const LetterOrigin& origin, std::int32_t attempt,
+                   std::string_view value) {
   const PutBack* const found = put_backs.find(static_cast<std::uint32_t>(origin.partition), origin.offset);
-  if (found == nullptr) return 0;
-  return origin.index ? found->attempt_of(*origin.index) : found->attempt_of_whole();
+  if (found == nullptr) return NoteSays::kNothing;
+  if (!origin.index) return found->of_whole(attempt, value);
+  return found->of_element(attempt, *origin.index, value, found->of_part(attempt));
 }
 
 std::int32_t next_attempt(const PutBacks& put_backs, const LetterOrigin& origin) {
@@ -115,14 +117,24 @@ Publication put_back(const Letter& letter, const LetterOrigin& origin, std::int3
   return record;
 }
 
-Publication note_of(const LetterOrigin& origin, std::int32_t attempt) {
+Publication note_of(const LetterOrigin& origin, std::int32_t attempt, std::string_view letter_value) {
   Publication note;
   note.topic = put_back_topic(origin.topic);
   note.key = fmt::format("{}/{}/{}{}", origin.topic, origin.partition, origin.offset,
                          origin.index ? fmt::format("/{}", *origin.index) : "");
   note.value = std::to_string(attempt);
   note.headers = headers_of(origin, attempt);
+  note.headers.emplace_back(kChecksumHeader, checksum_text(checksum_of(letter_value)));
   return note;
+}
+
+std::string foreign_note_text(std::string_view topic, std::uint32_t partition, std::int64_t offset) {
+  const std::string notes = put_back_topic(topic);
+  return fmt::format(
+      "{} partition {} offset {}: topic {} holds notes of other messages than those that are at their places: was {} "
+      "deleted and made anew? Such notes are ignored, the candles are right. Where nothing was put back since (`klined "
+      "dlq retry`), delete {} and make it anew with `klined init`",
+      topic, partition, offset, notes, topic, notes);
 }
 
 Publication marker_of(const std::string& dead_letter_topic, const Letter& letter) {

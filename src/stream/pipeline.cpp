@@ -8,6 +8,7 @@
 
 #include "klined/base/backoff.hpp"
 #include "klined/stream/commit_protocol.hpp"
+#include "klined/stream/dead_letters.hpp"
 
 namespace klined {
 
@@ -143,6 +144,8 @@ void Pipeline::ingest(MessageBatch input) {
     });
   });
   for (const DecodedBatch::Part& part : batch->parts) {
+    if (part.decoded.has_foreign_note) [[unlikely]]
+      warn_of_note(part.message);
     if (!part.decoded.contradicts_origin) continue;
     const std::string& topic = claim_.topics.at(part.message.log.topic_rank());
     failed(
@@ -173,6 +176,15 @@ void Pipeline::ingest(MessageBatch input) {
     room_.notify_one();
   });
   for (const auto& parts : lanes_) parts->runner->post_batch(batch);
+}
+
+// Warns once a topic.
+void Pipeline::warn_of_note(const Message& message) {
+  parts_.metrics.foreign_notes.Increment();
+  const LogId log = message.origin != nullptr ? message.origin->log : message.log;
+  const std::int64_t offset = message.origin != nullptr ? message.origin->offset : message.offset;
+  if (!warned_of_notes_.insert(log.topic_rank()).second) return;
+  spdlog::warn("{}", foreign_note_text(claim_.topics.at(log.topic_rank()), log.partition(), offset));
 }
 
 void Pipeline::wait_for_room(Milliseconds timeout) {

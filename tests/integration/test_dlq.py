@@ -183,7 +183,10 @@ class DeadLetters(unittest.TestCase):
                 self.assertIn("--partition 99: there is no such partition", done.stderr)
                 last = str(site.partitions - 1)
                 self.assertEqual(site.command("dlq", verb, "--config", config, "--partition", last).returncode, 0)
-            self.assertEqual(site.command("dlq", "show", "--config", config, "--limit", "-1").returncode, 2)
+            for option, others in (("--partition", ()), ("--offset", ("--partition", "0")), ("--limit", ())):
+                done = site.command("dlq", "show", "--config", config, *others, option, "-1")
+                self.assertEqual(done.returncode, 2, done)
+                self.assertRegex(done.stderr, rf"{option}: Value -1 not in range 0 to \d{{1,20}}\b")
 
 
 if __name__ == "__main__":

@@ -11,9 +11,10 @@ from harness import SOLANA, Process, main, say, wait_until  # First: it makes th
 from comparison import compare_tables, table_of
 from dirty_cases import text_of
 from generate import Market, Record
+from oracle import Message, recompute
 from test_dlq import LetterSite
 from test_route import RouterSite
-from topics import put_backs_of, recompute_topics
+from topics import put_backs_of, read_partition, recompute_topics, watermarks
 
 _START = 1_700_000_000
 _AHEAD = 1200  # Seconds: beyond max_future as it is by default.
@@ -53,9 +54,31 @@ class LostSite(LetterSite):
         super()._clean()
         self.delete_topics([f"klines-{_BSC}-{self.env}"])
 
+    def make_anew(self):
+        """The topic without its records, as somebody makes it who thinks of nothing else."""
+        self.delete_topics([self.topic])
+        wait_until("the topic to be gone", lambda: not watermarks(self.stack.kafka, [self.topic], missing_ok=True))
+        self.make_topic()
+
+    def by_trades(self, **settings):
+        """What of the tables is not as the records themselves have it, whatever any note says of them."""
+        settings = dataclasses.replace(self.settings, **settings)
+        marks = watermarks(self.stack.kafka, [self.topic])
+        expected = recompute((Message(self.topic, partition, record.offset(), record.timestamp()[1], None,
+                                      record.value(), record.headers())
+                              for (_, partition), (first, end) in marks.items()
+                              for record in read_partition(self.stack.kafka, self.topic, partition, first, end)),
+                             settings)
+        with self.stack.mysql(self.database) as connection:
+            return compare_tables(connection, expected, settings.intervals).shown
+
+    def warned(self, job):
+        """The lines in which the job says that notes are of other messages."""
+        return re.findall(rf"(?m)^.*{self.topic}-put-back.*other messages.*$", job.log())
+
     def counted(self):
         """How many trades the candles of each interval hold."""
-        return {int(self.rows(f"SELECT SUM(count) FROM {table_of(interval)}")[0][0])
+        return {int(self.rows(f"SELECT COALESCE(SUM(count), 0) FROM {table_of(interval)}")[0][0])
                 for interval in self.settings.intervals}
 
     def differences(self, **settings):
@@ -69,7 +92,7 @@ class LostSite(LetterSite):
 
     def attempts(self):
         """How often each number of attempts is noted."""
-        noted = list(put_backs_of(self.stack.kafka, self.topic).values())
+        noted = [note.attempt for note in put_backs_of(self.stack.kafka, self.topic).values()]
         return {attempt: noted.count(attempt) for attempt in noted}
 
     def retry(self, *arguments, **changes):
@@ -80,6 +103,12 @@ class LostSite(LetterSite):
 
 class RoutedLostSite(LostSite, RouterSite):
     """Its jobs read the routed topic."""
+
+    def make_anew(self):
+        self.delete_topics([self.routed])
+        super().make_anew()
+        wait_until("the routed topic to be gone", lambda: not self.known(self.routed))
+        self.make_topics()
 
 
 class PutBack(unittest.TestCase):
@@ -216,6 +245,118 @@ class PutBack(unittest.TestCase):
             site.rows(f"UPDATE stream_offset SET next_offset = {stored}")
             self.assertEqual(site.retry("--all")[0], foreign - 5)
             self.assertEqual(site.attempts(), {1: foreign})
+
+    def test_a_topic_made_anew(self):
+        """What was put back into a topic that is gone says nothing of the one that has its name."""
+        with LostSite() as site:
+            trades, early = site.send_early()
+            site.init()
+            job = site.start()
+            site.await_drained(job)
+            self.assertEqual(site.retry("--all")[0], early)
+            self.send_whole_letters(site, 3)  # Of messages that are in the candles: what it makes of them is no matter.
+            self.assertEqual(site.retry("--reason", "unreadable")[0], 3)
+            site.await_drained(job)
+            job.stop()
+
+            site.make_anew()
+            wide = site.write_config("wide", **_WIDE)
+            site.succeed("reset", "-c", wide, "--to", "earliest", "--yes")
+            site.send_early(seed=12)
+            job = site.start("wide", **_WIDE)
+            site.await_drained(job)
+            self.assertEqual(site.by_trades(max_future=3600), [])
+            self.check(site, trades, max_future=3600)
+            self.assertEqual(len(site.warned(job)), 1, job.log_end())
+            job.stop()
+            verified = site.succeed("verify", "-c", wide)
+            self.assertEqual(verified.stderr.count("other messages"), 1, verified.stderr)
+            site.succeed("rebuild", "-c", wide)
+            self.assertEqual(site.by_trades(max_future=3600), [])
+
+            # What is put back into the new one counts, and stands for its first place. Where a whole message was noted,
+            # no letter tells whether it is of that one.
+            plain = site.write_config("plain")
+            site.succeed("reset", "-c", plain, "--to", "earliest", "--yes")
+            job = site.start("plain")
+            site.await_drained(job)
+            self.assertEqual(site.counted(), {trades - early})
+            put_back, said = site.retry("--all")
+            self.assertEqual(put_back, early - 3, said)
+            self.assertIn("3 letters stay where they are: whole messages were put back at their places", said)
+            self.assertEqual(site.attempts(), {1: 3, 2: early})
+            site.await_drained(job)
+            self.check(site, trades - 3)
+            job.stop()
+            site.succeed("verify", "-c", plain)
+            site.succeed("rebuild", "-c", wide)
+            self.check(site, trades, max_future=3600)
+
+    def test_a_routed_topic_made_anew(self):
+        with RoutedLostSite() as site:
+            site.make_topics()
+            site.init(**site.shared())
+            router, job = site.start_router("router"), site.start(**site.shared())
+            trades, early = site.send_early()
+            site.await_routed([router])
+            site.await_drained(job)
+            self.assertEqual(site.retry("--all")[0], early)
+            wait_until("what was put back", lambda: site.counted() == {trades})
+            for process in (router, job):
+                process.stop()
+
+            site.make_anew()
+            config = site.shared()
+            config["input"].update(_WIDE["input"])
+            wide = site.write_config("wide", **config)
+            site.succeed("reset", "-c", wide, "--to", "earliest", "--yes")
+            router_config = site.router_config()
+            router_config["input"].update(_WIDE["input"])
+            router = site.start_router("again", **router_config)
+            job = site.start("wide", **config)
+            site.send_early(seed=12)
+            site.await_routed([router])
+            site.await_drained(job)
+            self.assertEqual(site.by_trades(max_future=3600), [])
+            self.check(site, trades, max_future=3600)
+            self.assertEqual(len(site.warned(job)), 1, job.log_end())
+            for process in (router, job):
+                process.stop()
+            site.succeed("verify", "-c", wide)
+
+    def test_wider_rules_on_a_routed_topic(self):
+        """What the router could not use lies by its place; who routes it anew has it by its pair."""
+        with RoutedLostSite() as site:
+            site.make_topics()
+            site.init(**site.shared())
+            router, job = site.start_router("router"), site.start(**site.shared())
+            trades, early = site.send_early()
+            site.await_routed([router])
+            site.await_drained(job)
+            config = site.shared()
+            config["input"].update(_WIDE["input"])
+            wide = site.write_config("wide", **config)
+            refused = site.command("rebuild", "-c", wide)
+            self.assertEqual(refused.returncode, 2, refused)
+            self.assertRegex(refused.stderr, rf"on two partitions: {site.routed}\[\d\] and now {site.routed}\[\d\]; "
+                                             rf".*input\.max_future or chains .* route it anew .* delete {site.routed} ")
+            self.check(site, trades - early)
+            for process in (router, job):
+                process.stop()
+
+            site.delete_topics([site.routed])
+            wait_until("the routed topic to be gone", lambda: not site.known(site.routed))
+            site.make_topics()
+            site.succeed("reset", "-c", wide, "--to", "earliest", "--yes")
+            router_config = site.router_config()
+            router_config["input"].update(_WIDE["input"])
+            # A group that has no offsets, as if they were deleted.
+            router = site.start_router("anew", group=f"{site.group}-anew", **router_config)
+            job = site.start("wide", **config)
+            wait_until("all trades", lambda: site.counted() == {trades})
+            self.check(site, trades, max_future=3600)
+            for process in (router, job):
+                process.stop()
 
     def test_after_a_repair(self):
         """A repair by rules that accept the trades at their first places, as those of a later version may be."""

@@ -58,6 +58,12 @@ class Place(NamedTuple):
         return number if self.indexes is None else self.indexes[number]
 
 
+class PutBack(NamedTuple):
+    """The last record of a dead letter that was put back."""
+    attempt: int
+    checksum: Optional[str]  # "<bytes>:<CRC-32>" of the letter's value; None where nobody noted it
+
+
 class DeadLetter(NamedTuple):
     topic: str
     partition: int
@@ -110,12 +116,13 @@ class PartitionJudge:
     """Decides the result of every trade of one partition; its messages must come in the order of their offsets."""
 
     def __init__(self, topic, partition, settings, put_backs=None):
-        """`put_backs`: {(partition, offset, index): attempt} of the topic's letters that were put back; the index is
+        """`put_backs`: {(partition, offset, index): PutBack} of the topic's letters that were put back; the index is
         None for a whole message."""
         self.topic = topic
         self.partition = partition
         self.settings = settings
         self.put_backs = put_backs or {}
+        self.noted = {(partition, offset) for partition, offset, _ in self.put_backs}
         self.ledger = Counter()
         self.dead_letters = []
         self.applied = []  # (chain, pair, Trade); whoever reads it may clear it.
@@ -130,15 +137,18 @@ class PartitionJudge:
         try:
             verdicts, spans = judge_alone(raw, timestamp_ms, self.settings)
         except BrokenStructure:
-            if self._is_superseded(place, None):
+            if self._is_superseded(place, None, raw):
                 self._count("duplicate")
                 return
             self._count("invalid")
             self.dead_letters.append(DeadLetter(self.topic, place.partition, place.offset, None, "invalid", raw))
             return
-        for number in range(len(verdicts)) if self.put_backs else ():
-            if self._is_superseded(place, place.index_of(number)):
-                verdicts[number] = "duplicate"
+        if (place.partition, place.offset) in self.noted:
+            spans = spans or read_carefully(raw)
+            is_whole_superseded = self._is_superseded(place, None, raw)
+            for number, (_, begin, end) in enumerate(spans):
+                if is_whole_superseded or self._is_superseded(place, place.index_of(number), raw[begin:end]):
+                    verdicts[number] = "duplicate"
         self._judge_late_and_duplicate(verdicts)
         for number, verdict in enumerate(verdicts):
             if type(verdict) is not str:
@@ -160,11 +170,13 @@ class PartitionJudge:
         return Place(int(partition), int(origin), indexes and [int(index) for index in indexes.split(",")],
                      int(texts.get("klined-attempt", 0)))
 
-    def _is_superseded(self, place, index):
-        """The last record that was put back stands for its place; those before it do not count."""
-        last = max(self.put_backs.get((place.partition, place.offset, None), 0),
-                   self.put_backs.get((place.partition, place.offset, index), 0))
-        return last > place.attempt
+    def _is_superseded(self, place, index, text):
+        """The last record that was put back stands for its place; those before it do not count. Unless the message at
+        the place holds another text: then the note is of an earlier topic of that name."""
+        last = self.put_backs.get((place.partition, place.offset, index), PutBack(0, None))
+        if last.attempt <= place.attempt:
+            return False
+        return place.attempt > 0 or last.checksum in (None, f"{len(text)}:{zlib.crc32(text):08x}")
 
     def _count(self, result):
         self.ledger[result] += 1

@@ -7,6 +7,7 @@ import struct
 import sys
 import tempfile
 import unittest
+import zlib
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from fractions import Fraction
 
@@ -17,7 +18,7 @@ from comparison import Area, Closing, Newest, cell_differences
 from dirty_cases import TRADE_CASES, broken_messages, odd_messages, text_of
 from message_text import (ARRAY, MALFORMED, BrokenStructure, Fields, NeedsCare, Number, is_text, read_carefully,
                           read_quickly)
-from oracle import DeadLetter, Message, PartitionJudge, Settings, messages_of_file, recompute
+from oracle import DeadLetter, Message, PartitionJudge, PutBack, Settings, messages_of_file, recompute
 from trade_rules import Invalid, amount, double, integer
 
 T0 = 1_700_000_000  # 2023-11-14T22:13:20Z, a Tuesday
@@ -318,8 +319,9 @@ class Time(unittest.TestCase):
             return message(offset, *trades)._replace(headers=headers)
 
         def judged(*messages, **put_backs):
-            result = recompute(messages, put_backs={(0, 0, None if name == "whole" else int(name[1:])): attempt
-                                                    for name, attempt in put_backs.items()})
+            result = recompute(messages, put_backs={
+                (0, 0, None if name == "whole" else int(name[1:])):
+                    note if isinstance(note, PutBack) else PutBack(note, None) for name, note in put_backs.items()})
             return dict(result.ledger), [(letter.offset, letter.index) for letter in result.dead_letters]
 
         later = message(1, trade_text(block_time=str(T0 + 1000), tx_hash='"later"'), stamp=-1)  # Beyond dedupe_window.
@@ -345,6 +347,19 @@ class Time(unittest.TestCase):
         broken = put_back(9, 1)._replace(value=b"{")
         self.assertEqual(judged(broken, whole=1), ({"invalid": 1}, [(0, None)]))
         self.assertEqual(judged(broken, whole=2), ({"duplicate": 1}, []))
+
+        # A topic that was made anew, and notes of the old one.
+        def noted(attempt, text):
+            return PutBack(attempt, f"{len(text)}:{zlib.crc32(text.encode()):08x}")
+
+        first = message(0, trade_text(), good)
+        self.assertEqual(judged(first, i1=noted(1, good)), ({"applied": 1, "duplicate": 1}, []))
+        self.assertEqual(judged(first, i1=noted(1, good + " ")), ({"applied": 2}, []))
+        self.assertEqual(judged(first, whole=noted(1, first.value.decode())), ({"duplicate": 2}, []))
+        self.assertEqual(judged(first, whole=noted(1, good)), ({"applied": 2}, []))
+        self.assertEqual(judged(message(0)._replace(value=b"{"), whole=noted(1, "}")), ({"invalid": 1}, [(0, None)]))
+        # A record that was put back is of the topic itself.
+        self.assertEqual(judged(put_back(9, 1, good, index=1), i1=noted(2, "another")), ({"duplicate": 1}, []))
 
     def test_forgetting_changes_nothing(self):
         def judge(prune_at):

@@ -17,7 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from candles import Trade
-from oracle import PartitionJudge, candles_of, merge_judged, shard_of
+from oracle import PartitionJudge, PutBack, candles_of, merge_judged, shard_of
 
 SHARDS = 16  # Candles are computed from one part of the pairs at a time.
 SPILL_AFTER = 200_000  # Trades that a process holds before it writes them to its shards.
@@ -124,13 +124,16 @@ def _spill(applied, folder, topic, partition):
 
 
 def put_backs_of(kafka, topic):
-    """{(partition, offset, index): attempt} of the topic's letters that were put back, index None for whole messages."""
+    """{(partition, offset, index): PutBack} of the topic's letters that were put back; index None: whole messages."""
     put_backs = {}
     for (notes, number), (first, end) in watermarks(kafka, [f"{topic}-put-back"], missing_ok=True).items():
         for record in read_partition(kafka, notes, number, first, end):
             place = record.key().decode()[len(topic) + 1:].split("/")
             key = (int(place[0]), int(place[1]), int(place[2]) if len(place) > 2 else None)
-            put_backs[key] = max(put_backs.get(key, 0), int(record.value()))
+            checksum = dict(record.headers()).get("klined-checksum")
+            note = PutBack(int(record.value()), checksum and checksum.decode())
+            if key not in put_backs or note.attempt >= put_backs[key].attempt:
+                put_backs[key] = note
     return put_backs
 
 

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -85,6 +86,7 @@ class Pass {
   Status go_on(const Limits& limits);
   Status read();
   Status take_in(const MessageBatch& batch);
+  void warn_of_note(const Message& message);
   void progress(bool end);
   Status compare();
   Status compare_outputs();
@@ -117,6 +119,7 @@ class Pass {
   TableSnapshot snapshot_;
   std::map<std::string, std::shared_ptr<const PutBacks>> put_backs_;  // by topic that is no routed one
   std::int64_t notes_ = 0;                                            // count_notes() just before they were read
+  std::set<std::uint32_t> warned_of_notes_;                           // ranks of topics
   Recomputation again_;
   std::vector<std::string> topics_;  // by rank
   std::map<TopicPartition, LogId> logs_;

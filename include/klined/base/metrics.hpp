@@ -83,6 +83,7 @@ class Metrics {
   Counter& input_bytes;         // klined_input_bytes_total: their values' bytes
   Counter& candles_published;   // klined_candles_published_total: candles handed to the producer
   Counter& dead_letters;        // klined_dead_letters_total: dead letters handed to the producer
+  Counter& foreign_notes;       // klined_foreign_notes_total: messages read whose put-back note is of another one
   Counter& commits;             // klined_commits_total: committed transactions
   Gauge& inflight_bytes;        // klined_inflight_bytes: input read and not yet applied
   Gauge& series_cached;         // klined_series_cached: pair × interval in memory

@@ -26,6 +26,8 @@ struct Origin {
   std::optional<ChainClocks> clocks;
   // How often what the record holds was put back: 0 never, it is the message or a part of it as it first came.
   std::int32_t attempt = 0;
+  // On a note: of what was put back (see PutBack).
+  std::optional<Checksum> checksum{};
 
   // Of memory.
   std::size_t bytes() const {
@@ -80,6 +82,8 @@ struct DecodedMessage {
   // The record's origin tells of another number of elements than there are: a broken writer, and nothing of it is
   // right.
   bool contradicts_origin = false;
+  // Something was noted of the message's place that is not known to be of this message: that was ignored.
+  bool has_foreign_note = false;
   // Texts that had to be unescaped.
   std::vector<std::unique_ptr<std::string>> texts;
 

@@ -22,6 +22,9 @@ inline constexpr std::string_view kClocksHeader = "klined-clocks";
 // How often the dead letter of what the record holds was put back: "1" the first time. Missing: never.
 inline constexpr std::string_view kAttemptHeader = "klined-attempt";
 
+// On a note of what was put back: checksum_text() of that. Missing: an earlier klined wrote the note.
+inline constexpr std::string_view kChecksumHeader = "klined-checksum";
+
 // On a dead letter: the id of the tables whose candles are without its trade (see Claim).
 inline constexpr std::string_view kTablesHeader = "klined-tables";
 
@@ -30,6 +33,7 @@ struct OriginHeaders {
   std::optional<std::string_view> indexes;
   std::optional<std::string_view> clocks;
   std::optional<std::string_view> attempt{};
+  std::optional<std::string_view> checksum{};
 };
 
 // What the headers say; `topic` is the one topic that origins may be of, `rank` its rank. Nothing where there is no

@@ -63,16 +63,18 @@ class DeadLetters {
 // The reason without its numbers, so that like reasons count together: "late: block_time is N s behind …".
 std::string reason_class(std::string_view error);
 
-// The attempt that stands for the letter's place by now; of a letter of an earlier one nothing is to be put back.
-std::int32_t standing_attempt(const PutBacks& put_backs, const LetterOrigin& origin);
+// Of a letter of that attempt, which holds `value`: what stands for it by now is not to be put back.
+NoteSays note_says(const PutBacks& put_backs, const LetterOrigin& origin, std::int32_t attempt, std::string_view value);
 // Of a record that is put back now: above all that it replaces.
 std::int32_t next_attempt(const PutBacks& put_backs, const LetterOrigin& origin);
 
 // The record that stands for the letter's content in the input topic: its partition is the origin's.
 Publication put_back(const Letter& letter, const LetterOrigin& origin, std::int32_t attempt);
-// What tells in put_back_topic() of that record, in the same transaction: whoever reads the input from further back
-// knows it before.
-Publication note_of(const LetterOrigin& origin, std::int32_t attempt);
+// What tells in put_back_topic() of that record, which holds what the letter does, in the same transaction: whoever
+// reads the input from further back knows it before.
+Publication note_of(const LetterOrigin& origin, std::int32_t attempt, std::string_view letter_value);
+// A warning of DecodedMessage::has_foreign_note, at a place of a topic that is no routed one.
+std::string foreign_note_text(std::string_view topic, std::uint32_t partition, std::int64_t offset);
 // What says in the dead-letter topic that this was done: its partition is the letter's.
 Publication marker_of(const std::string& dead_letter_topic, const Letter& letter);
 

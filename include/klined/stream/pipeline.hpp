@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -142,6 +143,7 @@ class Pipeline final : public LaneHost {
   template <typename Call>
   auto persist(const std::stop_token& stop, Call call) -> std::optional<typename decltype(call())::value_type>;
   void run_commit(std::int32_t lane, const std::shared_ptr<const LaneCommit>& commit, const std::stop_token& stop);
+  void warn_of_note(const Message& message);
   void log_undrained();
   void tick_lanes();
   void check_dedupe_memory(std::size_t bytes);
@@ -165,6 +167,7 @@ class Pipeline final : public LaneHost {
   WorkerNames names_;
   tbb::enumerable_thread_specific<TradeDecoder> decoders_;
   Sequencer sequencer_;
+  std::set<std::uint32_t> warned_of_notes_;  // ranks of topics
   std::vector<std::unique_ptr<LaneParts>> lanes_;
   std::vector<Loader> loaders_;
 

@@ -53,6 +53,9 @@ class Recomputation {
   // fit its column, or the record contradicts its headers.
   Status take(const Message& message);
 
+  // Of the last message that was taken: see DecodedMessage.
+  bool has_foreign_note() const { return decoded_.has_foreign_note; }
+
   // The next message that take() is to have; the partition is done where it is at its target or beyond.
   std::int64_t next_offset(LogId log) const { return partitions_.at(log).next; }
   std::int64_t target(LogId log) const;

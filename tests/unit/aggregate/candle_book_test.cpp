@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "klined/aggregate/pair_place.hpp"
 #include "klined/codec/trade_decoder.hpp"
 
 namespace klined {
@@ -271,6 +272,21 @@ TEST(CandleBook, APairBelongsToOnePartition) {
   EXPECT_NE(refused.error().message.find("pair p of chain 1 is on two partitions: b[3] and now a[3]"),
             std::string::npos)
       << refused.error().message;
+}
+
+// What `klined route` could not use under other settings lies by its place.
+TEST(CandleBook, APairOnTwoPartitionsOfARoutedTopic) {
+  CandleBook::Options options = fresh({Interval::k1m});
+  options.pair_topics = {"a", "a-by-pair"};
+  CandleBook book(options);
+  ASSERT_TRUE(book.add(trade_at(kNoon, 1, "p"), LogId(1, 3)));
+  const Status refused = book.add(trade_at(kNoon, 1, "p"), LogId(1, 4));
+  ASSERT_FALSE(refused);
+  const std::string& message = refused.error().message;
+  EXPECT_NE(message.find("a-by-pair[3] and now a-by-pair[4]"), std::string::npos) << message;
+  EXPECT_NE(message.find("input.max_future or chains"), std::string::npos) << message;
+  EXPECT_NE(message.find("route it anew"), std::string::npos) << message;
+  EXPECT_EQ(misplaced_pair({1, "p", "a-by-pair", 4}, "a", 3).message.find("route it anew"), std::string::npos);
 }
 
 }  // namespace

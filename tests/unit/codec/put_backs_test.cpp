@@ -20,6 +20,13 @@ Origin origin_of(std::optional<std::vector<std::uint32_t>> indexes, std::int32_t
   return origin;
 }
 
+// With the checksum of what was put back.
+Origin noted(std::optional<std::vector<std::uint32_t>> indexes, std::int32_t attempt, std::string_view bytes) {
+  Origin origin = origin_of(std::move(indexes), attempt);
+  origin.checksum = checksum_of(bytes);
+  return origin;
+}
+
 class PutBacksTest : public testing::Test {
  protected:
   // What becomes of the message at its first place, or of a record that stands for it.
@@ -110,6 +117,76 @@ TEST_F(PutBacksTest, AllOfAMessageWithMoreBadTradesThanAreListed) {
   decode(value);
   EXPECT_EQ(decoded.superseded, 1);
   EXPECT_EQ(decoded.bad.size() + static_cast<std::size_t>(decoded.unlisted_invalid), TradeDecoder::kBadLimit + 4);
+}
+
+TEST(Checksum, IsTextInAHeader) {
+  EXPECT_EQ(checksum_text(checksum_of("123456789")), "9:cbf43926");  // the check value of CRC-32/ISO-HDLC
+  EXPECT_EQ(checksum_text(checksum_of("")), "0:00000000");
+  EXPECT_EQ(checksum_text({5, 0xA}), "5:0000000a");
+  for (const std::string text : {"", "a", "[17]"}) {
+    EXPECT_EQ(parse_checksum(checksum_text(checksum_of(text))), checksum_of(text)) << text;
+  }
+  EXPECT_NE(checksum_of("17"), checksum_of("18"));
+}
+
+// The topic was made anew, its notes were not.
+TEST_F(PutBacksTest, ANoteOfAnotherElementIsIgnored) {
+  put_backs.add(noted({{1}}, 1, trade));
+  EXPECT_EQ(decode("[17, " + trade + " ]").superseded, 1) << "white space around it does not belong to it";
+  EXPECT_FALSE(decoded.has_foreign_note);
+  const std::string other = TradeText().with("tx_hash", "\"other\"").str();
+  EXPECT_EQ(decode("[" + trade + "," + other + "]").superseded, 0);
+  EXPECT_EQ(decoded.trades.size(), 2U);
+  EXPECT_TRUE(decoded.has_foreign_note);
+  EXPECT_EQ(decode("[" + trade + ",17]").superseded, 0);
+  EXPECT_EQ(decoded.bad.size(), 1U);
+  EXPECT_FALSE(decode("[" + trade + "]").has_foreign_note) << "there is no element that it might be of";
+}
+
+TEST_F(PutBacksTest, ANoteOfAnotherWholeMessageIsIgnored) {
+  put_backs.add(noted(std::nullopt, 1, "no array"));
+  EXPECT_EQ(decode("no array").superseded, 1);
+  EXPECT_FALSE(decoded.has_foreign_note);
+  EXPECT_TRUE(decode("No array").dead());
+  EXPECT_TRUE(decoded.has_foreign_note);
+  EXPECT_EQ(decode("[" + trade + ",17]").superseded, 0);
+  EXPECT_EQ(decoded.trades.size(), 1U);
+  EXPECT_EQ(decoded.bad.size(), 1U);
+  EXPECT_TRUE(decoded.has_foreign_note);
+  // A whole message that the version of now can read.
+  const std::string array = "[" + trade + "," + trade + "]";
+  put_backs.add(noted(std::nullopt, 2, array));
+  EXPECT_EQ(decode(array).superseded, 2);
+}
+
+// What was put back is in the topic that the notes of later attempts are of.
+TEST_F(PutBacksTest, ALaterAttemptNeedsNoChecksum) {
+  put_backs.add(noted({{1}}, 2, "17"));
+  const Origin element = origin_of({{1}}, 1);
+  EXPECT_EQ(decode("[" + trade + "]", &element).superseded, 1);
+  put_backs.add(noted(std::nullopt, 3, "no array"));
+  const Origin other = origin_of({{0}}, 1);
+  EXPECT_EQ(decode("[" + trade + "]", &other).superseded, 1);
+  EXPECT_FALSE(decoded.has_foreign_note);
+}
+
+// A routed part of a message: its elements' bytes are at hand, the message's are not.
+TEST_F(PutBacksTest, RoutedElementsByTheirBytes) {
+  const std::string other = TradeText().with("tx_hash", "\"other\"").str();
+  const Origin part = origin_of({{3, 7}}, 0);
+  put_backs.add(noted({{7}}, 1, other));
+  EXPECT_EQ(decode("[" + trade + "," + other + "]", &part).superseded, 1);
+  ASSERT_EQ(decoded.trades.size(), 1U);
+  EXPECT_EQ(decoded.trades[0].position.index, 3U);
+  EXPECT_FALSE(decoded.has_foreign_note);
+  EXPECT_EQ(decode("[" + other + "," + trade + "]", &part).superseded, 0);
+  EXPECT_TRUE(decoded.has_foreign_note);
+  put_backs.add(noted(std::nullopt, 2, "[" + trade + "," + other + "]"));
+  decode("[" + trade + "," + other + "]", &part);
+  EXPECT_EQ(decoded.superseded, 1) << "the element's own note still holds";
+  EXPECT_TRUE(decoded.has_foreign_note);
+  Origin whole = origin_of(std::nullopt, 0);
+  EXPECT_EQ(decode("[" + trade + "," + other + "]", &whole).superseded, 2) << "routed whole";
 }
 
 TEST_F(PutBacksTest, WhatWasPutBackSinceIsNoticed) {

@@ -46,6 +46,15 @@ TEST(RecordHeaders, HowOftenItWasPutBack) {
   EXPECT_EQ((*parsed({"sol-trades/0/0", {}, {}, "2147483647"}))->attempt, 2147483647);
 }
 
+TEST(RecordHeaders, WhatWasPutBack) {
+  EXPECT_EQ((*parsed({"sol-trades/0/0", "4", {}, "1"}))->checksum, std::nullopt);
+  EXPECT_EQ((*parsed({"sol-trades/0/0", "4", {}, "1", "9:cbf43926"}))->checksum, checksum_of("123456789"));
+  for (const char* checksum : {"", ":", "9", "9:", ":cbf43926", "9:cbf4392", "9:cbf439260", "9:cbf4392x", "-9:cbf43926",
+                               " 9:cbf43926", "x:cbf43926"}) {
+    EXPECT_THAT(refusal({"sol-trades/1/1", "0", {}, "1", checksum}), HasSubstr("klined-checksum")) << checksum;
+  }
+}
+
 TEST(RecordHeaders, WhatIsRefused) {
   for (const char* place : {"", "/", "sol-trades", "sol-trades/1", "sol-trades/1/", "sol-trades/x/1", "sol-trades/-1/1",
                             "sol-trades/1/1x", "sol-trades/16777216/1"}) {

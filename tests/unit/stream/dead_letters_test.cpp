@@ -7,8 +7,10 @@ namespace klined {
 namespace {
 
 using testing::ElementsAre;
+using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Pair;
+using testing::StartsWith;
 
 using Headers = std::vector<std::pair<std::string_view, std::string_view>>;
 
@@ -105,29 +107,61 @@ TEST(DeadLetters, AttemptsOfElementsAndOfWholeMessages) {
   PutBacks put_backs;
   const auto put = [&put_backs](const LetterOrigin& origin) {
     const std::int32_t attempt = next_attempt(put_backs, origin);
-    put_backs.note(2, 34, origin.index, attempt);
+    put_backs.note(2, 34, origin.index, attempt, std::nullopt);
     return attempt;
   };
-  EXPECT_EQ(standing_attempt(put_backs, element), 0);
+  // Of the letters of all attempts, those that are replaced.
+  const auto replaced = [&put_backs](const LetterOrigin& origin) {
+    std::int32_t count = 0;
+    while (note_says(put_backs, origin, count, "17") == NoteSays::kReplaced) ++count;
+    EXPECT_EQ(note_says(put_backs, origin, count, "17"), NoteSays::kNothing);
+    return count;
+  };
+  EXPECT_EQ(replaced(element), 0);
   EXPECT_EQ(put(element), 1);
   EXPECT_EQ(put(element), 2);
-  EXPECT_EQ(standing_attempt(put_backs, other), 0);
-  EXPECT_EQ(standing_attempt(put_backs, whole), 0) << "the letter of the whole message is not done by an element's";
+  EXPECT_EQ(replaced(other), 0);
+  EXPECT_EQ(replaced(whole), 0) << "the letter of the whole message is not done by an element's";
   EXPECT_EQ(put(whole), 3);
-  EXPECT_EQ(standing_attempt(put_backs, element), 3);
+  EXPECT_EQ(replaced(element), 3);
   EXPECT_EQ(put(other), 4);
-  EXPECT_EQ(standing_attempt(put_backs, whole), 3);
+  EXPECT_EQ(replaced(whole), 3);
   EXPECT_EQ(put(whole), 5);
 }
 
+// A topic that was made anew: its letters go back, at attempts above those of the old one.
+TEST(DeadLetters, NotesOfAnotherMessage) {
+  const LetterOrigin element{"sol-trades", 2, 34, 4};
+  const LetterOrigin whole{"sol-trades", 2, 34, std::nullopt};
+  PutBacks put_backs;
+  put_backs.note(2, 34, 4, 1, checksum_of("old"));
+  EXPECT_EQ(note_says(put_backs, element, 0, "old"), NoteSays::kReplaced);
+  EXPECT_EQ(note_says(put_backs, element, 0, "new"), NoteSays::kForeign);
+  EXPECT_EQ(note_says(put_backs, whole, 0, "[new]"), NoteSays::kNothing);
+  EXPECT_EQ(next_attempt(put_backs, element), 2);
+  put_backs.note(2, 34, 4, 2, checksum_of("new"));
+  EXPECT_EQ(note_says(put_backs, element, 0, "new"), NoteSays::kReplaced);
+  EXPECT_EQ(note_says(put_backs, element, 1, "whatever"), NoteSays::kReplaced) << "attempt 1 is of the topic of now";
+  EXPECT_EQ(note_says(put_backs, element, 2, "new"), NoteSays::kNothing);
+  put_backs.note(2, 34, std::nullopt, 3, checksum_of("[old]"));
+  EXPECT_EQ(note_says(put_backs, whole, 0, "[new]"), NoteSays::kForeign);
+  EXPECT_EQ(note_says(put_backs, {"sol-trades", 2, 34, 5}, 0, "new"), NoteSays::kUnknown);
+}
+
+TEST(DeadLetters, AWarningOfNotesSaysWhatToDo) {
+  const std::string text = foreign_note_text("sol-trades", 2, 34);
+  EXPECT_THAT(text, StartsWith("sol-trades partition 2 offset 34: topic sol-trades-put-back holds notes of other"));
+  EXPECT_THAT(text, HasSubstr("klined init"));
+}
+
 TEST(DeadLetters, ANoteIsKeyedByThePlace) {
-  const Publication note = note_of({"sol-trades", 2, 34, 4}, 2);
+  const Publication note = note_of({"sol-trades", 2, 34, 4}, 2, "123456789");
   EXPECT_EQ(note.topic, "sol-trades-put-back");
   EXPECT_EQ(note.key, "sol-trades/2/34/4");
   EXPECT_EQ(note.value, "2");
   EXPECT_THAT(note.headers, ElementsAre(Pair("klined-origin", "sol-trades/2/34"), Pair("klined-indexes", "4"),
-                                        Pair("klined-attempt", "2")));
-  EXPECT_EQ(note_of({"sol-trades", 2, 34, std::nullopt}, 1).key, "sol-trades/2/34");
+                                        Pair("klined-attempt", "2"), Pair("klined-checksum", "9:cbf43926")));
+  EXPECT_EQ(note_of({"sol-trades", 2, 34, std::nullopt}, 1, "[]").key, "sol-trades/2/34");
 }
 
 TEST(DeadLetters, LikeReasonsAreOne) {
