@@ -5,6 +5,7 @@ Each tests/simulation/mistakes/NAME.patch begins with a line that says what is w
 to build/mistakes/tree, and built in build/mistakes/build; the checkout itself is not touched.
 
 Usage: mistakes.py [--runs N] [NAME...]     prints a table; exit status 1 where a mistake was not caught
+       mistakes.py --check                  only whether all of them can still be made
 """
 
 import argparse
@@ -78,15 +79,28 @@ def shorten(text: str) -> str:
     return text if len(text) <= 160 else text[:157] + "..."
 
 
+def check(patches: list[Path]) -> int:
+    """A program that changes leaves patches behind that do not fit any more."""
+    unfit = [patch.name for patch in patches
+             if call(["git", "apply", "--check", str(patch)], cwd=PROJECT).returncode != 0]
+    for name in unfit:
+        print(f"tests/simulation/mistakes/{name} does not fit the sources any more: make it anew")
+    print(f"{len(patches) - len(unfit)} of {len(patches)} mistakes can be made")
+    return 1 if unfit else 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=10_000, help="at most, of each mistake (default 10,000)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--check", action="store_true", help="only look whether each fits the sources")
     parser.add_argument("names", nargs="*", help="these mistakes only")
     options = parser.parse_args()
     patches = [p for p in sorted(PATCHES.glob("*.patch")) if not options.names or p.stem in options.names]
     if not patches:
         sys.exit(f"mistakes: there is no such mistake in {PATCHES}")
+    if options.check:
+        return check(patches)
     copy_tree()
     if not (BUILD / "build.ninja").exists():
         must(["cmake", "-S", str(TREE), "-B", str(BUILD), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release"], "cmake")

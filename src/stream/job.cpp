@@ -67,6 +67,7 @@ struct Job::Session {
 
   std::map<LogId, std::int64_t> next_offsets;  // of what was ingested
   std::set<LogId> paused;
+  bool polled = false;  // since watch() was here
   UnixMilliseconds last_record_ms = 0;
   Instant drained_at{};
   Instant watched_at{};
@@ -388,6 +389,7 @@ Result<Job::SessionEnd> Job::hand_over(Session& session) {
 }
 
 void Job::take_in(Session& session, MessageBatch batch) {
+  session.polled = true;
   if (!batch.messages.empty()) {
     for (const Message& message : batch.messages) {
       session.next_offsets[message.log] = message.offset + 1;
@@ -465,8 +467,9 @@ void Job::watch(Session& session) {
   session.watched_at = now;
   align_partitions(session);
   for (const Assignment& a : session.assignments) {
-    partition_watch_.look(*session.source, a.log, a.partition, session.next_offsets[a.log], now);
+    partition_watch_.look(*session.source, a.log, a.partition, session.next_offsets[a.log], session.polled, now);
   }
+  session.polled = false;
   commit_for_tools(session);
   count(session);
   if (!membership_ && now - session.partitions_checked_at >= kPartitionCheck) {

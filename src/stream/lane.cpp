@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <set>
 #include <span>
 
 #include <fmt/format.h>
@@ -31,7 +32,8 @@ constexpr std::size_t kHistoriesInFlight = 2'000;
 constexpr std::size_t kMessagesInFlight = 20'000;
 constexpr std::size_t kCandlesAMessage = 1000;     // about 250 kB, below a broker's usual limit of 1 MB
 constexpr UnixSeconds kClosedUntilStep = 30;       // how far it may run ahead of what is stored
-constexpr std::int64_t kStoredOpenLimit = 10'000;  // buckets of an interval
+constexpr std::int64_t kStoredOpenLimit = 10'000;  // buckets of an interval, back from the newest
+constexpr std::int64_t kStoredOpenAhead = 2'000;   // and on from each chain's clock
 
 }  // namespace
 
@@ -74,12 +76,34 @@ Lane::Lane(LaneOptions options, const std::vector<LaneOffset>& offsets, LaneHost
   }
   committed_closed_until_ = closed_until;
   if (max_block_time_ < 0) return;
+  expect_what_was_left_open(offsets, closed_until);
+}
+
+// The candles that an earlier process left open are near their chains' clocks. Those of the fastest chain and of the
+// slowest are known; those of the others were at least what they are at the windows' beginnings. Where all are close
+// together, these are all buckets from closed_until on.
+void Lane::expect_what_was_left_open(const std::vector<LaneOffset>& offsets, UnixSeconds closed_until) {
+  std::set<UnixSeconds> clocks;
+  if (closed_until >= 0) clocks.insert(std::max<UnixSeconds>(0, closed_until - options_.close_grace));
+  for (const LaneOffset& row : offsets) {
+    for (const ChainClock& clock : row.window_clocks) clocks.insert(clock.time);
+    for (const SourceWindow& source : row.source_windows) {
+      for (const ChainClock& clock : source.window_clocks) clocks.insert(clock.time);
+    }
+  }
   for (const Interval interval : options_.intervals) {
     Bucket bucket = bucket_of(interval, max_block_time_);
     for (std::int64_t i = 0; i < kStoredOpenLimit && bucket.end + options_.close_grace > closed_until; ++i) {
       expect_stored_open(interval, bucket.begin);
       if (bucket.begin <= 0) break;
       bucket = bucket_of(interval, bucket.begin - 1);
+    }
+    for (const UnixSeconds clock : clocks) {
+      bucket = bucket_of(interval, clock);
+      for (std::int64_t i = 0; i < kStoredOpenAhead && bucket.begin <= max_block_time_; ++i) {
+        if (bucket.end + options_.close_grace > closed_until) expect_stored_open(interval, bucket.begin);
+        bucket = bucket_of(interval, bucket.end);
+      }
     }
   }
 }

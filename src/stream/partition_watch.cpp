@@ -6,7 +6,7 @@
 namespace klined {
 
 void PartitionWatch::look(const KafkaSource& source, LogId log, const TopicPartition& partition,
-                          std::int64_t next_offset, Instant now) {
+                          std::int64_t next_offset, bool polled, Instant now) {
   const std::int64_t high = source.high_watermark(log);
   if (high < 0) return;
   const std::optional<std::int64_t> end = source.end_of(log);
@@ -14,7 +14,7 @@ void PartitionWatch::look(const KafkaSource& source, LogId log, const TopicParti
   metrics_.partition_lag(partition.topic, partition.partition)
       .Set(static_cast<double>(std::max<std::int64_t>(0, high - next)));
   metrics_.hidden_records(partition.topic, partition.partition)
-      .Set(static_cast<double>(hidden_.note(partition, end, high, now)));
+      .Set(static_cast<double>(hidden_.note(partition, polled ? end : std::nullopt, high, now)));
 }
 
 void PartitionWatch::forget(const std::vector<TopicPartition>& partitions) {

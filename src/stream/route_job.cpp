@@ -426,7 +426,8 @@ Result<RouteJob::SessionEnd> RouteJob::give_up(const Error& error) {
 void RouteJob::watch(Session& session) {
   session.watched_at = clock_.now();
   for (const auto& [log, partition] : session.partitions) {
-    partition_watch_.look(*session.source, log, partition, session.places.at(log).next_offset, session.watched_at);
+    partition_watch_.look(*session.source, log, partition, session.places.at(log).next_offset, true,
+                          session.watched_at);
   }
   if (clock_.now() - reported_at_ >= kReportInterval) report();
 }

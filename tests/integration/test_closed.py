@@ -5,7 +5,7 @@ process was killed and started again between the last trade and that end."""
 import time
 import unittest
 
-from harness import SOLANA, Site, main, say
+from harness import SOLANA, Site, main, say, wait_until
 from candles import bucket
 from comparison import describe
 from inputs import Trader
@@ -78,6 +78,31 @@ class Closed(unittest.TestCase):
                 latest = self.check(site, since)
                 say(f"{name}: {len(publications(site))} candles closed, the latest {latest:.2f} s after it could be")
             steady.processes[0].stop()
+            again.stop()
+
+    def test_another_chain_is_far_ahead(self):
+        """A job is killed while candles are open, and another chain's are ten days newer in all lanes."""
+        pairs = [f"Pair{number}" for number in range(60)]
+        with Site(chains=(SOLANA, 8453), intervals=("1m",)) as site:
+            site.init()
+            job = site.start().await_active()
+            trader, now = Trader(), time.time()
+            past = now - 10 * 86_400
+            site.send([trader.batch(past, pairs=pairs), trader.batch(now, pairs=pairs, chain_id_int="8453")])
+
+            def all_stored():
+                site.send([trader.batch(past, pairs=["Alive"])])  # A chain without trades closes by the wall clock.
+                return len(site.rows("SELECT candle_time FROM trade_kline_1m")) == 2 * len(pairs) + 1
+            wait_until("all to be stored", all_stored, 30, 0.3)
+            job.kill()
+            self.assertFalse(any(closed for published in publications(site).values() for _, _, closed in published),
+                             "they were closed before the kill: this was no test")
+            again = site.start("again").await_active()
+
+            def still_open():
+                return sum(not any(closed for _, _, closed in published) for published in publications(site).values())
+            wait_until("all to be published as closed", lambda: still_open() == 0, 30)
+            self.assertEqual(len(publications(site)), len(pairs) + 1)
             again.stop()
 
 

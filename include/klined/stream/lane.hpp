@@ -179,6 +179,7 @@ class Lane {
   void take_snapshot();
   void close_candles();
   void close_stored();
+  void expect_what_was_left_open(const std::vector<LaneOffset>& offsets, UnixSeconds closed_until);
   void expect_stored_open(Interval interval, UnixSeconds bucket);
   void scan_next();
   void evict();

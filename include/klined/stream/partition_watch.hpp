@@ -15,9 +15,10 @@ class PartitionWatch {
  public:
   explicit PartitionWatch(Metrics& metrics) : metrics_(metrics) {}
 
-  // Once a second or so. `next_offset`: what was taken in ends before it.
+  // Once a second or so. `next_offset`: what was taken in ends before it. `polled`: since the last look; who does not
+  // poll, for want of room, sees an end that is none.
   void look(const KafkaSource& source, LogId log, const TopicPartition& partition, std::int64_t next_offset,
-            Instant now);
+            bool polled, Instant now);
   // They are not read here any more: whoever has them next tells of them.
   void forget(const std::vector<TopicPartition>& partitions);
 
