@@ -195,16 +195,21 @@ class PutBack(unittest.TestCase):
                 ("offset", str(record.offset())), ("klined-tables", tables)])
         self.assertEqual(producer.flush(30), 0)
 
+    def put_back_routed(self, site):
+        """The router, the job that reads what it writes, and how many trades count once the early ones were put back."""
+        site.make_topics()
+        site.init(**site.shared())
+        router, job = site.start_router("router"), site.start(**site.shared())
+        trades, early = site.send_early()
+        site.await_routed([router])
+        site.await_drained(job)
+        self.assertEqual(site.retry("--all")[0], early)
+        wait_until("what was put back", lambda: site.counted() == {trades})
+        return router, job, trades
+
     def test_routed(self):
         with RoutedLostSite() as site:
-            site.make_topics()
-            site.init(**site.shared())
-            router, job = site.start_router("router"), site.start(**site.shared())
-            trades, early = site.send_early()
-            site.await_routed([router])
-            site.await_drained(job)
-            self.assertEqual(site.retry("--all")[0], early)
-            wait_until("what was put back", lambda: site.counted() == {trades})
+            router, job, trades = self.put_back_routed(site)
             self.check(site, trades)
             for process in (router, job):
                 process.stop()
@@ -294,14 +299,7 @@ class PutBack(unittest.TestCase):
 
     def test_a_routed_topic_made_anew(self):
         with RoutedLostSite() as site:
-            site.make_topics()
-            site.init(**site.shared())
-            router, job = site.start_router("router"), site.start(**site.shared())
-            trades, early = site.send_early()
-            site.await_routed([router])
-            site.await_drained(job)
-            self.assertEqual(site.retry("--all")[0], early)
-            wait_until("what was put back", lambda: site.counted() == {trades})
+            router, job, trades = self.put_back_routed(site)
             for process in (router, job):
                 process.stop()
 

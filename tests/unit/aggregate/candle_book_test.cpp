@@ -94,6 +94,13 @@ class CandleBookRests : public testing::Test {
     CandleBook::PairChanges changes;
     return book_.next_change({{kChain, kNoon}}, changes) ? std::string(changes.pair) : "none";
   }
+  // From at(0) to at(100).
+  void publish_and_rest(const Trade& trade) {
+    take(book_, {trade});
+    book_.wake_changed();
+    ASSERT_EQ(next(), "p");
+    book_.published(1, at(100));
+  }
   static Instant at(int ms) { return Instant(std::chrono::seconds(1000)) + Milliseconds(ms); }
 
   CandleBook book_{fresh({Interval::k1m})};
@@ -118,10 +125,7 @@ TEST_F(CandleBookRests, TheFirstChangeIsDueAtTheSecondTick) {
 }
 
 TEST_F(CandleBookRests, WhatWasPublishedRestsAndTheOthersDoNotWait) {
-  take(book_, {trade_at(kNoon, 5)});
-  book_.wake_changed();
-  ASSERT_EQ(next(), "p");
-  book_.published(1, at(100));
+  publish_and_rest(trade_at(kNoon, 5));
   take(book_, {trade_at(kNoon + 1, 6), trade_at(kNoon + 1, 7, "q")});
   book_.wake(at(20));
   book_.wake(at(40));
@@ -137,10 +141,7 @@ TEST_F(CandleBookRests, WhatWasPublishedRestsAndTheOthersDoNotWait) {
 }
 
 TEST_F(CandleBookRests, AllThatChangedCanBeHadAtOnceAndNoRestBeginsOrEndsWithIt) {
-  take(book_, {trade_at(kNoon, 5)});
-  book_.wake_changed();
-  ASSERT_EQ(next(), "p");
-  book_.published(1, at(100));
+  publish_and_rest(trade_at(kNoon, 5));
   take(book_, {trade_at(kNoon + 1, 6), trade_at(kNoon + 1, 7, "q")});
   book_.wake_changed();
   EXPECT_EQ(next(), "q");
@@ -163,10 +164,7 @@ TEST_F(CandleBookRests, AllThatChangedCanBeHadAtOnceAndNoRestBeginsOrEndsWithIt)
 }
 
 TEST_F(CandleBookRests, APairThatIsDueWhenItsRestEndsIsThereOnce) {
-  take(book_, {trade_at(kNoon, 5)});
-  book_.wake_changed();
-  ASSERT_EQ(next(), "p");
-  book_.published(1, at(100));
+  publish_and_rest(trade_at(kNoon, 5));
   take(book_, {trade_at(kNoon + 1, 6)});
   book_.wake_changed();
   book_.wake(at(100));
