@@ -11,7 +11,6 @@ namespace {
 
 constexpr std::size_t kBatchUpdates = 1'000;  // a pipeline of a few hundred kB
 constexpr Milliseconds kPingAfter{1'000};     // silence after which the server is asked whether it is there
-constexpr Milliseconds kHung{4'000};          // shorter than it takes anybody to take over
 constexpr Milliseconds kBackoffFirst{100};
 constexpr Milliseconds kBackoffMax{2'000};
 constexpr Milliseconds kBackoffForgets{10'000};  // of health: shorter spells are one fault
@@ -122,6 +121,7 @@ bool RedisCache::stopping() const {
 
 void RedisCache::run() {
   block_signals();
+  pthread_setname_np(pthread_self(), "cache");
   while (!stopping()) {
     if (!connection_.connected() && !connect()) continue;
     const bool wrote = write_step();
@@ -157,7 +157,7 @@ bool RedisCache::write_step() {
   // A process that hung may have been replaced meanwhile: what it knew of Redis is old, and is read again before it is
   // written over.
   const Instant turn = clock_.now();
-  if (turn - std::exchange(last_turn_, turn) > kHung) writer_.begin();
+  if (turn - std::exchange(last_turn_, turn) > RedisConnection::kHung) writer_.begin();
   std::vector<CacheUpdate> batch;
   {
     const std::lock_guard lock(mutex_);
@@ -165,7 +165,7 @@ bool RedisCache::write_step() {
     in_flight_ = batch.size();
   }
   if (batch.empty()) return false;
-  auto outcome = writer_.write(connection_, batch, clock_.now());
+  auto outcome = writer_.write(connection_, batch, clock_);
   {
     const std::lock_guard lock(mutex_);
     in_flight_ = 0;

@@ -108,6 +108,13 @@ void RedisConnection::add(std::span<const std::string_view> arguments) {
   ++pending_;
 }
 
+Result<std::vector<RedisReply>> RedisConnection::run_if_fresh(Instant seen, const Clock& clock) {
+  const auto age = std::chrono::duration_cast<Milliseconds>(clock.now() - seen);
+  if (age <= kHung) return run();
+  close();
+  return retry(fmt::format("this process stood still for {} ms, and reads what Redis holds again", age.count()));
+}
+
 Result<std::vector<RedisReply>> RedisConnection::run() {
   if (!context_) return fail("lost before the command");
   std::vector<RedisReply> replies;

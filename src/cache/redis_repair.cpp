@@ -183,6 +183,7 @@ Result<RedisRepair::Outcome> RedisRepair::look_at(RedisConnection& connection, R
   outcome.series = 1;
 
   const std::string key = redis_key_of(series);
+  const Instant seen = clock_.now();
   auto held = read_hash(connection, key);
   if (!held) return std::unexpected(std::move(held.error()));
   const RepairRules rules{options_.keep, source_.close_clock(series.chain), options_.close_grace};
@@ -192,7 +193,8 @@ Result<RedisRepair::Outcome> RedisRepair::look_at(RedisConnection& connection, R
     rechecks_.push_back({clock_.now() + options_.recheck_after, series, plan.doubts});
   }
   if (plan.nothing_to_do() && !needs_ttl) return outcome;
-  if (auto status = apply(connection, key, plan, needs_ttl); !status) return std::unexpected(std::move(status.error()));
+  if (auto status = apply(connection, key, plan, needs_ttl, seen); !status)
+    return std::unexpected(std::move(status.error()));
   writer.repaired(series, key, plan);
   outcome.candles_written = static_cast<std::int64_t>(plan.writes.size());
   outcome.candles_removed = static_cast<std::int64_t>(plan.removals.size());
@@ -221,7 +223,8 @@ Result<RedisRepair::Held> RedisRepair::read_hash(RedisConnection& connection, co
   return held;
 }
 
-Status RedisRepair::apply(RedisConnection& connection, const std::string& key, const RepairPlan& plan, bool needs_ttl) {
+Status RedisRepair::apply(RedisConnection& connection, const std::string& key, const RepairPlan& plan, bool needs_ttl,
+                          Instant seen) {
   if (!plan.writes.empty()) {
     std::vector<std::string> times;
     times.reserve(plan.writes.size());
@@ -239,7 +242,7 @@ Status RedisRepair::apply(RedisConnection& connection, const std::string& key, c
   }
   const std::string ttl = std::to_string(options_.ttl.count());
   if (needs_ttl) connection.add({"PEXPIRE", key, ttl});
-  auto replies = connection.run();
+  auto replies = connection.run_if_fresh(seen, clock_);
   if (!replies) return std::unexpected(std::move(replies.error()));
   return {};
 }

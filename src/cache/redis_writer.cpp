@@ -50,6 +50,15 @@ void KnownVersions::note(const Id& id, UnixSeconds time, CandleVersion version) 
   }
 }
 
+KnownVersions::Hash KnownVersions::hash(const Id& id) const {
+  const auto series = series_.find(id);
+  return series == series_.end() ? Hash{} : series->second.hash;
+}
+
+void KnownVersions::note_hash(const Id& id, Hash hash) {
+  if (const auto series = series_.find(id); series != series_.end()) series->second.hash = hash;
+}
+
 void KnownVersions::forget(const Id& id, UnixSeconds time) {
   const auto series = series_.find(id);
   if (series == series_.end()) return;
@@ -57,7 +66,7 @@ void KnownVersions::forget(const Id& id, UnixSeconds time) {
   const auto same = std::ranges::find(known, time, &Known::time);
   if (same == known.end()) return;
   *same = known.back();
-  --series->second.count;
+  if (--series->second.count == 0) series_.erase(series);
 }
 
 SeriesName RedisWriter::Group::name() const {
@@ -66,14 +75,15 @@ SeriesName RedisWriter::Group::name() const {
 }
 
 Result<RedisWriter::Outcome> RedisWriter::write(RedisConnection& connection, std::vector<CacheUpdate>& batch,
-                                                Instant now) {
+                                                const Clock& clock) {
+  const Instant seen = clock.now();
   Outcome outcome;
   std::vector<Group> groups = group_by_series(batch);
   Status status = choose(connection, groups, outcome);
-  if (status) status = store(connection, groups);
+  if (status) status = store(connection, groups, seen, clock);
   if (status) status = delete_wrong_types(connection, groups);
   if (!status) return std::unexpected(std::move(status.error()));
-  note_overgrown(groups, now);
+  note_overgrown(groups, clock.now());
   for (const Group& group : groups) {
     if (group.lost) outcome.lost.push_back(group.name());
     if (!group.wrong_type) {
@@ -125,10 +135,12 @@ Status RedisWriter::choose(RedisConnection& connection, std::vector<Group>& grou
       }
     }
     group.unknown = fields_.size();
-    group.had_others = known_.knows_others(group.id(), [&group](UnixSeconds time) {
+    group.hash = known_.hash(group.id());
+    if (fields_.empty()) continue;
+    group.witness = known_.other(group.id(), [&group](UnixSeconds time) {
       return std::ranges::any_of(group.items, [time](const Item& item) { return item.update->key.time == time; });
     });
-    if (fields_.empty()) continue;
+    if (group.witness) fields_.push_back(std::to_string(*group.witness));
     command_.assign({"HMGET", group.key});
     command_.insert(command_.end(), fields_.begin(), fields_.end());
     connection.add(command_);
@@ -147,8 +159,13 @@ Status RedisWriter::read_unknown(RedisConnection& connection, std::vector<Group>
       group.wrong_type = true;
       continue;
     }
-    if (reply.type != REDIS_REPLY_ARRAY || reply.elements != group.unknown)
+    if (reply.type != REDIS_REPLY_ARRAY || reply.elements != group.unknown + (group.witness ? 1 : 0))
       return unexpected_answer("HMGET", group.key);
+    if (group.witness && is_nil(*reply.element[group.unknown])) {
+      group.lost = true;
+      group.hash = {};
+      known_.forget(group.id());
+    }
     std::size_t next = 0;
     for (Item& item : group.items) {
       if (item.fate != Item::Fate::kRead) continue;
@@ -169,7 +186,7 @@ Status RedisWriter::read_unknown(RedisConnection& connection, std::vector<Group>
   return {};
 }
 
-Status RedisWriter::store(RedisConnection& connection, std::vector<Group>& groups) {
+Status RedisWriter::store(RedisConnection& connection, std::vector<Group>& groups, Instant seen, const Clock& clock) {
   for (Group& group : groups) {
     if (group.wrong_type || group.to_write == 0) continue;
     fields_.clear();
@@ -184,35 +201,43 @@ Status RedisWriter::store(RedisConnection& connection, std::vector<Group>& group
       command_.emplace_back(item.update->value);
     }
     connection.add(command_);
-    connection.add({"PEXPIRE", group.key, ttl_});
-    if (group.new_fields > 0) connection.add({"HLEN", group.key});
+    group.sets_expiry = !group.hash.expiry_set || seen - *group.hash.expiry_set >= expiry_good_;
+    group.asks_length = group.new_fields > 0 && group.hash.fields == 0;
+    if (group.sets_expiry) connection.add({"PEXPIRE", group.key, ttl_});
+    if (group.asks_length) connection.add({"HLEN", group.key});
   }
-  auto replies = connection.run();
+  auto replies = connection.run_if_fresh(seen, clock);
   if (!replies) return std::unexpected(std::move(replies.error()));
   auto next_reply = replies->begin();
   for (Group& group : groups) {
     if (group.wrong_type || group.to_write == 0) continue;
     const redisReply& stored = **next_reply++;
-    const redisReply& expires = **next_reply++;
-    const redisReply* length = group.new_fields > 0 ? (next_reply++)->get() : nullptr;
+    const redisReply* expires = group.sets_expiry ? (next_reply++)->get() : nullptr;
+    const redisReply* length = group.asks_length ? (next_reply++)->get() : nullptr;
     if (is_error(stored, "WRONGTYPE")) {
       group.wrong_type = true;
       continue;
     }
-    if (stored.type != REDIS_REPLY_INTEGER || expires.type != REDIS_REPLY_INTEGER)
+    if (stored.type != REDIS_REPLY_INTEGER || (expires != nullptr && expires->type != REDIS_REPLY_INTEGER) ||
+        (length != nullptr && length->type != REDIS_REPLY_INTEGER)) {
       return unexpected_answer("HSET", group.key);
-    if (length != nullptr) group.fields = static_cast<std::size_t>(length->integer);
-    // More fields are new than should be, there is no key, or nothing but this batch is in it: the rest was evicted,
-    // deleted or flushed meanwhile.
-    const bool alone = group.had_others && length != nullptr && group.fields <= group.to_write;
-    group.lost = stored.integer > group.new_fields || expires.integer == 0 || alone;
+    }
+    // The key or some of its fields were evicted, deleted or flushed meanwhile: more fields are new than should be.
+    if (stored.integer > group.new_fields || (expires != nullptr && expires->integer == 0)) group.lost = true;
     if (group.lost) {
       known_.forget(group.id());
       continue;
     }
+    if (length != nullptr) {
+      group.hash.fields = static_cast<std::size_t>(length->integer);
+    } else if (group.hash.fields > 0) {
+      group.hash.fields += static_cast<std::size_t>(stored.integer);
+    }
+    if (group.sets_expiry) group.hash.expiry_set = seen;
     for (const Item& item : group.items) {
       if (item.fate == Item::Fate::kWrite) known_.note(group.id(), item.update->key.time, item.update->version());
     }
+    known_.note_hash(group.id(), group.hash);
   }
   return {};
 }
@@ -221,7 +246,7 @@ void RedisWriter::note_overgrown(const std::vector<Group>& groups, Instant now) 
   for (const Group& group : groups) {
     // A series that is left out here is noted with its next new candle.
     if (overgrown_.size() >= kOvergrownMax) break;
-    if (group.fields <= keep_) continue;
+    if (group.new_fields == 0 || group.hash.fields <= keep_) continue;
     SeriesName name = group.name();
     if (overgrown_names_.insert(name).second) overgrown_.push_back({now + trim_after_, std::move(name)});
   }
@@ -262,6 +287,7 @@ Result<std::int64_t> RedisWriter::trim(RedisConnection& connection, Instant now)
       known_.forget(id, field->first);
       command.push_back(field->second);
     }
+    known_.note_hash(id, {keep_, known_.hash(id).expiry_set});
     removed += over - fields.begin();
     connection.add(command);
   }
@@ -280,6 +306,7 @@ void RedisWriter::repaired(const SeriesName& series, const std::string& key, con
   for (const std::string& name : plan.removals) {
     if (const auto time = time_of_field(series.interval, name)) known_.forget(id, *time);
   }
+  known_.note_hash(id, {0, known_.hash(id).expiry_set});
 }
 
 Status RedisWriter::delete_wrong_types(RedisConnection& connection, std::vector<Group>& groups) {

@@ -159,7 +159,7 @@ class RoutedConductor(Conductor):
 def compare(site, options):
     """[{area, compared, differ}], when all is drained."""
     found = []
-    for area in site.settled(seconds=120, closed=True, cache_closed=False):
+    for area in site.settled(seconds=120, closed=True):
         found.append({"area": area.name, "compared": area.compared, "differ": area.differ})
         for detail in area.shown:
             print(f"  {detail}", flush=True)

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <functional>
 #include <memory>
 
 #include <gmock/gmock.h>
@@ -96,15 +97,27 @@ TEST_F(CacheTest, FinishTrimsAtOnce) {
 }
 
 TEST_F(CacheTest, KeysExpireAfterTheLastUpdate) {
+  options_.ttl = 5s;
+  RedisCache cache(options_, nullptr, clock_);
+  offer(cache, {update_of(kSeries, 60, 1)});
+  ASSERT_TRUE(cache.wait_idle(kLong));
+  EXPECT_THAT(reader_->number({"PTTL", kKey}), testing::AllOf(testing::Gt(4'000), testing::Le(5'000)));
+  ASSERT_TRUE(eventually([&] { return reader_->number({"PTTL", kKey}) < 4'800; }));
+  offer(cache, {update_of(kSeries, 60, 2)});
+  ASSERT_TRUE(cache.wait_idle(kLong));
+  EXPECT_GT(reader_->number({"PTTL", kKey}), 4'850);
+}
+
+TEST_F(CacheTest, ALongExpiryIsNotSetAnewWithEveryUpdate) {
   options_.ttl = 300s;
   RedisCache cache(options_, nullptr, clock_);
   offer(cache, {update_of(kSeries, 60, 1)});
   ASSERT_TRUE(cache.wait_idle(kLong));
   EXPECT_THAT(reader_->number({"PTTL", kKey}), testing::AllOf(testing::Gt(290'000), testing::Le(300'000)));
-  reader_->ask({"PEXPIRE", kKey, "100000"});
+  reader_->ask({"PEXPIRE", kKey, "299000"});
   offer(cache, {update_of(kSeries, 60, 2)});
   ASSERT_TRUE(cache.wait_idle(kLong));
-  EXPECT_GT(reader_->number({"PTTL", kKey}), 290'000);
+  EXPECT_LE(reader_->number({"PTTL", kKey}), 299'000);
 }
 
 TEST_F(CacheTest, AVersionNeverGoesDown) {
@@ -126,6 +139,39 @@ TEST_F(CacheTest, AVersionNeverGoesDown) {
   offer(restarted, {update_of(kSeries, 60, 11)});
   ASSERT_TRUE(restarted.wait_idle(kLong));
   EXPECT_EQ(reader_->revision(kSeries, 60), 11);
+}
+
+// The process stands still between its first look at the clock and its second, for long enough to be replaced.
+class StandstillClock final : public Clock {
+ public:
+  explicit StandstillClock(std::function<void()> meanwhile) : meanwhile_(std::move(meanwhile)) {}
+  Instant now() const override {
+    if (looks_++ == 1) meanwhile_();
+    return Instant{} + (looks_ > 1 ? RedisConnection::kHung + 1s : 0s);
+  }
+  UnixMilliseconds wall_ms() const override { return 0; }
+
+ private:
+  std::function<void()> meanwhile_;
+  mutable int looks_ = 0;
+};
+
+TEST_F(CacheTest, AProcessThatStoodStillDoesNotWriteOverWhatAnotherWroteMeanwhile) {
+  const CacheUpdate closed_by_another = update_of(kSeries, 60, 3, true);
+  const StandstillClock clock([&] { reader_->ask({"HSET", kKey, "60", closed_by_another.value}); });
+  RedisAddress address;
+  address.host = options_.host;
+  address.port = options_.port;
+  address.database = kDatabase;
+  RedisConnection connection(address);
+  ASSERT_TRUE(connection.connect());
+  RedisWriter writer(options_.keep, options_.ttl, options_.trim_after, options_.known_bytes_max);
+  std::vector<CacheUpdate> batch = {update_of(kSeries, 60, 3)};
+  const auto outcome = writer.write(connection, batch, clock);
+  ASSERT_FALSE(outcome);
+  EXPECT_EQ(outcome.error().kind, ErrorKind::kRetry);
+  EXPECT_FALSE(connection.connected());
+  EXPECT_EQ(reader_->value(kKey, 60), closed_by_another.value);
 }
 
 TEST_F(CacheTest, AKeyOfAnotherTypeBecomesAHash) {
@@ -214,6 +260,7 @@ TEST_F(CacheTest, AKeyThatVanishesIsNoticedByTheNextUpdateAndRepaired) {
   offer(cache, {update_of(kSeries, 660, 1)});  // of a new candle
   ASSERT_TRUE(cache.wait_idle(kLong, RedisCache::WaitFor::kQuiet));
   EXPECT_EQ(reader_->times(kKey).size(), 12U);
+  EXPECT_GT(reader_->number({"PTTL", kKey}), 0);
   EXPECT_EQ(cache.stats().errors, 0);
 }
 

@@ -487,10 +487,10 @@ class Site:
             _recomputed[question] = (marks, result)
         return _recomputed[question][1]
 
-    def compare(self, closed=False, cache=True, published=True, cache_closed=None):
+    def compare(self, closed=False, cache=True, published=True):
         """The Areas of tables, klines (with `published`), dead letters and (with `cache`) Redis, compared once.
 
-        `closed`: also whether candles are; of Redis by `cache_closed`, where that is given.
+        `closed`: also whether candles are.
         """
         result = self.recompute()
         result = dataclasses.replace(result, candles={**result.candles, **self.left})
@@ -505,8 +505,7 @@ class Site:
         # A cache may lose keys where it is full; then, and only then, a missing one is right.
         is_full = int(self.stack.redis().info("stats")["evicted_keys"]) > 0
         address = f"{self.stack.redis_host}:{self.stack.redis_port}/{self.redis_database}"
-        areas.append(compare_redis(address, result, 300, is_full,
-                                   closing if cache_closed in (None, True) else None))
+        areas.append(compare_redis(address, result, 300, is_full, closing))
         return areas
 
     def settled(self, seconds=20, **options):

@@ -58,6 +58,10 @@ class RedisConnection {
   // Sends the pipeline and reads its answers, one a command, in order. WRONGTYPE, the error of a single key,
   // is among the answers; any other error is the whole pipeline's: the connection is closed.
   Result<std::vector<RedisReply>> run();
+  // run(), for what was decided by what Redis held at `seen`: not sent once that is kHung old, since the process stood
+  // still then and another may have taken over. The connection is closed, so all is read again before it is written.
+  Result<std::vector<RedisReply>> run_if_fresh(Instant seen, const Clock& clock);
+  static constexpr Milliseconds kHung{4'000};  // shorter than it takes anybody to take over
 
   const RedisAddress& address() const { return address_; }
 

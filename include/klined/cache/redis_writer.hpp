@@ -21,8 +21,8 @@
 
 namespace klined {
 
-// The versions that Redis is known to hold, of each series' newest few candles: a candle that is in here need not be
-// read before it is written. It may forget at any time, which costs one read.
+// What Redis is known to hold of each series: the versions of its newest few candles, which need not be read before
+// they are written; how many candles it has; when its expiry was set. It may forget at any time, which costs one read.
 class KnownVersions {
  public:
   // A series, by 128 bits of hash of its key.
@@ -36,20 +36,31 @@ class KnownVersions {
   // `bytes_max`: of memory, about; beyond it everything is forgotten.
   explicit KnownVersions(std::size_t bytes_max) : series_max_(bytes_max / kBytesASeries) {}
   std::optional<CandleVersion> find(const Id& id, UnixSeconds time) const;
-  // True where the series is known to have a candle for which `is_meant(time)` is false.
+  // A candle that the series is known to have, and for which `is_meant(time)` is false.
   template <typename Test>
-  bool knows_others(const Id& id, Test is_meant) const {
+  std::optional<UnixSeconds> other(const Id& id, Test is_meant) const {
     const auto series = series_.find(id);
-    return series != series_.end() && !std::ranges::all_of(series->second.candles(), is_meant, &Known::time);
+    if (series == series_.end()) return std::nullopt;
+    const std::span<const Known> candles = series->second.candles();
+    const auto found = std::ranges::find_if_not(candles, is_meant, &Known::time);
+    return found == candles.end() ? std::nullopt : std::optional(found->time);
   }
   void note(const Id& id, UnixSeconds time, CandleVersion version);
+  // Of the hash as a whole; as it is where nothing is known.
+  struct Hash {
+    std::size_t fields = 0;  // 0: unknown
+    std::optional<Instant> expiry_set;
+  };
+  Hash hash(const Id& id) const;
+  // Only of a series of which a candle is noted.
+  void note_hash(const Id& id, Hash hash);
   void forget(const Id& id) { series_.erase(id); }
   void forget(const Id& id, UnixSeconds time);
   void clear() { series_.clear(); }
 
  private:
   static constexpr std::size_t kPerSeries = 4;
-  static constexpr std::size_t kBytesASeries = 256;  // where the table has just grown
+  static constexpr std::size_t kBytesASeries = 320;  // where the table has just grown
   struct Known {
     UnixSeconds time = 0;
     CandleVersion version;
@@ -57,6 +68,7 @@ class KnownVersions {
   struct Series {
     std::array<Known, kPerSeries> known;
     std::size_t count = 0;
+    Hash hash;
     std::span<Known> candles() { return {known.data(), count}; }
     std::span<const Known> candles() const { return {known.data(), count}; }
   };
@@ -68,13 +80,16 @@ class KnownVersions {
   boost::unordered_flat_map<Id, Series, HashId> series_;
 };
 
-// Writes batches of updates: HSET and PEXPIRE. A hash that has grown beyond `keep` candles is trimmed a little later,
-// since reading the names of its fields costs as much as a hundred updates: so it is done once for many new candles.
+// Writes batches of updates: an HSET a series, and where it must, HMGET before it, HLEN and PEXPIRE with it. An expiry
+// is set anew when a 50th of it is over, so a key may go that much early. A hash that has grown beyond `keep` candles
+// is trimmed a little later, since reading the names of its fields costs as much as a hundred updates: so it is done
+// once for many new candles.
 //
 // Law: it never takes a field's version in Redis down. A candle whose version in Redis isn't known is read first; that
-// is race-free as long as one process writes a series, which the offsets in MySQL see to. One that Redis holds a newer
-// version of is read each time: `klined verify --repair` may mend that.
-// Owned by the cache's thread. A failure leaves the batch to be written again, which does no harm.
+// is race-free as long as one process writes a series, which the offsets in MySQL see to, and one that stood still
+// reads again (RedisConnection::run_if_fresh()). One that Redis holds a newer version of is read each time: `klined
+// verify --repair` may mend that. Owned by the cache's thread. A failure leaves the batch to be written again, which
+// does no harm.
 class RedisWriter {
  public:
   struct Outcome {
@@ -86,12 +101,16 @@ class RedisWriter {
 
   // `known_bytes_max`: see KnownVersions.
   RedisWriter(std::size_t keep, Milliseconds ttl, Milliseconds trim_after, std::size_t known_bytes_max)
-      : keep_(keep), ttl_(std::to_string(ttl.count())), trim_after_(trim_after), known_(known_bytes_max) {}
+      : keep_(keep),
+        ttl_(std::to_string(ttl.count())),
+        expiry_good_(ttl / 50),
+        trim_after_(trim_after),
+        known_(known_bytes_max) {}
 
   // To be called on every new connection: it may lead to another server, so nothing is known.
   void begin() { known_.clear(); }
   // Of each candle one update at most. They are moved from only where they are in Outcome::again.
-  Result<Outcome> write(RedisConnection& connection, std::vector<CacheUpdate>& batch, Instant now);
+  Result<Outcome> write(RedisConnection& connection, std::vector<CacheUpdate>& batch, const Clock& clock);
   // Removes the oldest candles of some of the hashes that are due, and returns how many candles it removed.
   Result<std::int64_t> trim(RedisConnection& connection, Instant now);
   // When the next hash is to be trimmed; nothing where none has grown too large.
@@ -112,12 +131,14 @@ class RedisWriter {
   struct Group {
     std::string_view key;
     std::span<Item> items;
-    std::size_t unknown = 0;   // to be read first
-    std::size_t to_write = 0;  // of them
-    long long new_fields = 0;  // of those to write, those that Redis doesn't have
-    bool had_others = false;   // Redis has candles of the series that are not in this batch
+    std::size_t unknown = 0;             // to be read first
+    std::size_t to_write = 0;            // of them
+    long long new_fields = 0;            // of those to write, those that Redis doesn't have
+    std::optional<UnixSeconds> witness;  // a candle that Redis should have beside these, asked for with the unknown
+    KnownVersions::Hash hash;            // as known before; `fields` also after, where some are new
+    bool sets_expiry = false;
+    bool asks_length = false;
     bool wrong_type = false;
-    std::size_t fields = 0;  // in Redis, after the write, where some are new; else 0
     bool lost = false;
 
     const KnownVersions::Id& id() const { return items.front().series; }
@@ -132,12 +153,13 @@ class RedisWriter {
   std::vector<Group> group_by_series(std::vector<CacheUpdate>& batch);
   Status read_unknown(RedisConnection& connection, std::vector<Group>& groups, Outcome& outcome);
   Status choose(RedisConnection& connection, std::vector<Group>& groups, Outcome& outcome);
-  Status store(RedisConnection& connection, std::vector<Group>& groups);
+  Status store(RedisConnection& connection, std::vector<Group>& groups, Instant seen, const Clock& clock);
   void note_overgrown(const std::vector<Group>& groups, Instant now);
   Status delete_wrong_types(RedisConnection& connection, std::vector<Group>& groups);
 
   std::size_t keep_;
   std::string ttl_;  // milliseconds
+  Milliseconds expiry_good_;
   Milliseconds trim_after_;
   KnownVersions known_;
   std::deque<Overgrown> overgrown_;  // by `due`
