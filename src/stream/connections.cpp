@@ -41,11 +41,11 @@ RedisOptions redis_options(const Config& config) {
   return options;
 }
 
-MySqlRows::MySqlRows(const Config& config, Partitions partitions, std::function<UnixSeconds()> close_clock)
+MySqlRows::MySqlRows(const Config& config, Partitions partitions, const CloseClocks& close_clocks)
     : intervals_(config.intervals),
       partitions_(std::move(partitions)),
       reader_(mysql_options(config)),
-      close_clock_(std::move(close_clock)) {}
+      close_clocks_(close_clocks) {}
 
 Result<std::vector<CandleRow>> MySqlRows::newest(ChainId chain, std::string_view pair, Interval interval,
                                                  std::size_t keep) {
@@ -79,6 +79,6 @@ Result<bool> MySqlRows::is_ours(ChainId chain, std::string_view pair) {
   return last_is_ours_;
 }
 
-UnixSeconds MySqlRows::close_clock(ChainId /*chain*/) { return close_clock_(); }
+UnixSeconds MySqlRows::close_clock(ChainId chain) { return close_clocks_.of(chain); }
 
 }  // namespace klined

@@ -53,12 +53,14 @@ std::string describe(const Ledger& ledger) {
 
 // What lives between a claim and its end. The order of the members is the order in which they must be made.
 struct Job::Session {
+  explicit Session(std::size_t lanes) : close_clocks(lanes) {}
   std::unique_ptr<KafkaSource> source;
   std::vector<TopicPartition> partitions;
   Claim claim;
   std::vector<Placement> placements;
   std::vector<Assignment> assignments;  // of the placements
-  std::unique_ptr<MySqlRows> rows;      // what the cache is repaired from
+  CloseClocks close_clocks;
+  std::unique_ptr<MySqlRows> rows;  // what the cache is repaired from
   std::unique_ptr<RedisCache> cache;
   std::unique_ptr<Pipeline> pipeline;
   std::unique_ptr<KafkaPublisher> publisher;
@@ -75,8 +77,7 @@ struct Job::Session {
   Instant noted_at{};
   Instant partitions_checked_at{};
   Instant reported_at{};
-  Ledger reported;
-  Ledger counted;  // into the metrics
+  Ledger reported, counted;  // into the log, into the metrics
   double delay_seconds = 0;
   std::int64_t counted_published = 0, counted_rows = 0, counted_dead = 0, counted_commits = 0;
   CacheStats counted_cache;
@@ -264,7 +265,7 @@ Result<bool> Job::wait_for_share() {
 // ---- a session's beginning -----------------------------------------------------------------------------------------
 
 Result<Job::SessionEnd> Job::run_session() {
-  Session session;
+  Session session(static_cast<std::size_t>(config_.engine.lanes));
   Result<std::unique_ptr<KafkaSource>> source = KafkaSource::open({consumer_properties(config_), config_.group});
   if (!source) return std::unexpected(source.error());
   session.source = std::move(*source);
@@ -301,8 +302,7 @@ Result<Job::SessionEnd> Job::run_session() {
     return reader;
   };
   if (config_.redis) {
-    session.rows = std::make_unique<MySqlRows>(
-        config_, ours, [&session] { return session.pipeline ? session.pipeline->close_clock() : UnixSeconds{-1}; });
+    session.rows = std::make_unique<MySqlRows>(config_, ours, session.close_clocks);
     session.cache = std::make_unique<RedisCache>(redis_options(config_), session.rows.get(), clock_);
   }
   session.pipeline = std::make_unique<Pipeline>(PipelineParts{.config = config_,
@@ -311,6 +311,7 @@ Result<Job::SessionEnd> Job::run_session() {
                                                               .mysql_outage = mysql_outage_,
                                                               .open_store = new_store,
                                                               .open_reader = new_reader,
+                                                              .close_clocks = session.close_clocks,
                                                               .cache = session.cache.get(),
                                                               .writes_letters = purpose_ == Purpose::kServe,
                                                               .ends = ends_.value_or(Ends())},

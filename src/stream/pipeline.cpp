@@ -17,6 +17,7 @@ namespace {
 constexpr Milliseconds kTick{20};
 constexpr Milliseconds kSilence{10'000};  // then people are told that MySQL does not answer
 constexpr std::size_t kLoaders = 2;
+constexpr std::size_t kWritersMin = 2;
 constexpr std::size_t kScanPage = 1000;
 constexpr std::string_view kMySqlMeanwhile = "the input waits, and it is tried again until it answers";
 
@@ -81,11 +82,15 @@ void Pipeline::halt() {
   if (ticker_.joinable()) ticker_.join();
   // First the lanes, which ask the threads for things; then the threads, whose answers nobody hears any more.
   for (const auto& parts : lanes_) parts->runner->stop();
-  for (const auto& parts : lanes_) parts->writer.reset();
+  writers_.clear();
   loaders_.clear();
 }
 
 void Pipeline::start(Publisher& publisher) {
+  const std::size_t at_once = std::max(kWritersMin, workers_of(parts_.config));
+  for (std::size_t i = 0; i < std::min(at_once, static_cast<std::size_t>(lane_count_)); ++i) {
+    writers_.push_back({parts_.open_store(), std::make_unique<WorkerThread>(fmt::format("write-{}", i))});
+  }
   for (std::size_t i = 0; i < std::min(kLoaders, static_cast<std::size_t>(lane_count_)); ++i) {
     loaders_.push_back(
         {parts_.open_store(), parts_.open_reader(), std::make_unique<WorkerThread>(fmt::format("load-{}", i))});
@@ -95,9 +100,8 @@ void Pipeline::start(Publisher& publisher) {
     std::ranges::copy_if(claim_.offsets, std::back_inserter(offsets),
                          [index](const LaneOffset& row) { return row.lane == index; });
     auto parts = std::make_unique<LaneParts>();
+    parts->index = static_cast<std::size_t>(index);
     for (const LaneOffset& row : offsets) parts->committed[{row.topic, row.partition}] = row.next_offset;
-    parts->store = parts_.open_store();
-    parts->writer = std::make_unique<WorkerThread>(fmt::format("lane-{}", index));
     LaneOptions options = lane_options(parts_.config, claim_, index, parts_.cache != nullptr);
     options.writes_letters = parts_.writes_letters;
     for (const auto& [partition, of_lanes] : parts_.ends) {
@@ -252,7 +256,6 @@ void Pipeline::tick_lanes() {
   }
   check_dedupe_memory(dedupe_bytes);
   tick.candle_limit = (memory_.lanes - std::min(dedupe_bytes, memory_.dedupe_max)) / lanes_.size();
-  UnixSeconds closed = std::numeric_limits<UnixSeconds>::max();
   for (const auto& parts : lanes_) {
     tick.queue_empty = inflight_bytes_.load() == 0;
     const Instant asked = parts->asked_store_at;
@@ -265,10 +268,7 @@ void Pipeline::tick_lanes() {
       lane.tick(tick);
       view_lane(*target, lane);
     });
-    const std::lock_guard lock(parts->view_mutex);
-    closed = std::min(closed, parts->closed_until);
   }
-  close_clock_.store(closed, std::memory_order_relaxed);
 }
 
 // It can't be let go of without a wrong candle.
@@ -300,6 +300,7 @@ void Pipeline::view_lane(LaneParts& parts, Lane& lane) {
   for (const UnixMilliseconds created : lane.take_stored_create_times()) {
     parts_.metrics.store_delay.Observe(std::max(0.0, now - static_cast<double>(created)) / 1000.0);
   }
+  parts_.close_clocks.set(parts.index, lane.close_clocks());
   const std::lock_guard lock(parts.view_mutex);
   parts.counters = lane.counters();
   parts.candle_bytes = static_cast<std::int64_t>(lane.book().bytes());
@@ -307,7 +308,6 @@ void Pipeline::view_lane(LaneParts& parts, Lane& lane) {
   parts.pairs = static_cast<std::int64_t>(lane.book().pair_count());
   parts.candles = static_cast<std::int64_t>(lane.book().candle_count());
   parts.partial = static_cast<std::int64_t>(lane.book().partial_count());
-  parts.closed_until = lane.closed_until();
   parts.drained = lane.drained();
   if (draining_.load(std::memory_order_relaxed) && !parts.drained) parts.waits_for = lane.waits_for();
 }
@@ -381,14 +381,14 @@ void Pipeline::scan_bucket(std::int32_t index, const BucketScan& scan) {
 }
 
 void Pipeline::commit(std::int32_t index, std::shared_ptr<const LaneCommit> commit) {
-  lane(index).writer->post(
+  writer_of(index).thread->post(
       [this, index, commit = std::move(commit)](const std::stop_token& stop) { run_commit(index, commit, stop); });
 }
 
 void Pipeline::run_commit(std::int32_t index, const std::shared_ptr<const LaneCommit>& commit,
                           const std::stop_token& stop) {
   LaneParts& parts = lane(index);
-  CommitProtocol protocol(*parts.store, *commit);
+  CommitProtocol protocol(*writer_of(index).store, *commit);
   Backoff backoff(Milliseconds(20), Milliseconds(2000), static_cast<std::uint64_t>(index));
   const Instant begin = parts_.clock.now();
   while (!stop.stop_requested()) {

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -11,6 +10,7 @@
 
 #include "klined/cache/redis_cache.hpp"
 #include "klined/store/candle_reader.hpp"
+#include "klined/stream/close_clocks.hpp"
 #include "klined/stream/config.hpp"
 
 namespace klined {
@@ -23,9 +23,9 @@ RedisOptions redis_options(const Config& config);
 class MySqlRows final : public RowSource {
  public:
   using Partitions = std::vector<std::pair<std::string, std::int32_t>>;  // topic, partition
-  // `close_clock` gives a lower bound of the lanes' closing clocks; -1 where there is none yet. `partitions`: where
-  // others write the rest of the pairs, those whose pairs are ours; else none.
-  MySqlRows(const Config& config, Partitions partitions, std::function<UnixSeconds()> close_clock);
+  // `partitions`: where others write the rest of the pairs, those whose pairs are ours; else none. `close_clocks` must
+  // outlive this.
+  MySqlRows(const Config& config, Partitions partitions, const CloseClocks& close_clocks);
 
   Result<std::vector<CandleRow>> newest(ChainId chain, std::string_view pair, Interval interval,
                                         std::size_t keep) override;
@@ -38,7 +38,7 @@ class MySqlRows final : public RowSource {
   std::vector<Interval> intervals_;
   Partitions partitions_;
   CandleReader reader_;
-  std::function<UnixSeconds()> close_clock_;
+  const CloseClocks& close_clocks_;
   // The last answer of is_ours(): a pair's series come one after another.
   PairName last_pair_;
   bool last_is_ours_ = false;

@@ -133,6 +133,8 @@ class Lane {
   std::size_t candle_bytes() const;
   // Every candle of the lane, in memory or only stored, that ended with its grace at or before this is closed.
   UnixSeconds closed_until() const;
+  // By chain, up to where the candles in memory are closed.
+  const ChainClocks& close_clocks() const { return close_clocks_; }
   // The oldest create_time behind each candle message that was acknowledged, and behind each commit, since the last
   // call.
   std::vector<UnixMilliseconds> take_delivered_create_times() { return std::exchange(delivered_create_times_, {}); }

@@ -22,6 +22,7 @@
 #include "klined/cache/redis_cache.hpp"
 #include "klined/source/kafka_source.hpp"
 #include "klined/store/candle_reader.hpp"
+#include "klined/stream/close_clocks.hpp"
 #include "klined/stream/config.hpp"
 #include "klined/stream/idle_chains.hpp"
 #include "klined/stream/lane_runner.hpp"
@@ -40,9 +41,10 @@ struct PipelineParts {
   const Clock& clock;
   Metrics& metrics;
   Outage& mysql_outage;
-  // A connection of its own for each lane's commits, owned by this claim.
+  // A connection for commits or loads, owned by this claim.
   std::function<std::unique_ptr<CandleStore>()> open_store;
   std::function<std::unique_ptr<CandleReader>()> open_reader;
+  CloseClocks& close_clocks;    // of as many lanes
   RedisCache* cache = nullptr;  // none: nothing is cached
   bool writes_letters = true;
   // By partition, where each lane ends (see LaneOptions::ends); a partition that is not in it has no end.
@@ -101,8 +103,6 @@ class Pipeline final : public LaneHost {
     double delay_seconds = 0;  // create_time to acknowledged candle: mean since the last call of totals()
   };
   Totals totals();
-  // A lower bound of every lane's closing clock; -1 before there is one.
-  UnixSeconds close_clock() const { return close_clock_.load(std::memory_order_relaxed); }
   // By partition, the smallest offset that all lanes have committed.
   std::map<TopicPartition, std::int64_t> committed_offsets() const;
 
@@ -116,20 +116,24 @@ class Pipeline final : public LaneHost {
 
  private:
   struct LaneParts {  // what belongs to one lane; built in start()
-    std::unique_ptr<CandleStore> store;
-    std::unique_ptr<WorkerThread> writer;
+    std::size_t index = 0;
     std::unique_ptr<LaneRunner> runner;
-    std::atomic<Instant> asked_store_at{Instant{}};  // when the writer began to wait for an answer; else Instant{}
+    std::atomic<Instant> asked_store_at{Instant{}};  // when its commit began to wait for an answer; else Instant{}
     std::mutex inbox_mutex;
     std::vector<DeliveryReport> inbox;  // reports that wait for the lane's turn
     // Copied out on the lane's turn, for metrics.
     mutable std::mutex view_mutex;
     Lane::Counters counters;
     std::int64_t candle_bytes = 0, dedupe_bytes = 0, pairs = 0, candles = 0, partial = 0;
-    UnixSeconds closed_until = -1;
     bool drained = false;
     std::string waits_for;  // while it drains
     std::map<TopicPartition, std::int64_t> committed;
+  };
+  // A connection for commits. Lanes share as many as there are workers: more commits at once wait for one another
+  // inside the server, which costs it up to twice the CPU time.
+  struct Writer {
+    std::unique_ptr<CandleStore> store;
+    std::unique_ptr<WorkerThread> thread;
   };
   struct Loader {  // a connection for loads; lanes share a few
     std::unique_ptr<CandleStore> store;
@@ -138,6 +142,7 @@ class Pipeline final : public LaneHost {
   };
 
   LaneParts& lane(std::int32_t index) { return *lanes_[static_cast<std::size_t>(index)]; }
+  Writer& writer_of(std::int32_t index) { return writers_[static_cast<std::size_t>(index) % writers_.size()]; }
   Loader& loader_of(std::int32_t index) { return loaders_[static_cast<std::size_t>(index) % loaders_.size()]; }
   // Calls until it works, stop is requested, or the error does not pass; the fault is logged once.
   template <typename Call>
@@ -169,6 +174,7 @@ class Pipeline final : public LaneHost {
   Sequencer sequencer_;
   std::set<std::uint32_t> warned_of_notes_;  // ranks of topics
   std::vector<std::unique_ptr<LaneParts>> lanes_;
+  std::vector<Writer> writers_;
   std::vector<Loader> loaders_;
 
   std::atomic<std::size_t> inflight_bytes_{0};
@@ -180,7 +186,6 @@ class Pipeline final : public LaneHost {
 
   std::atomic<bool> catching_up_{false};
   std::atomic<bool> draining_{false};
-  std::atomic<UnixSeconds> close_clock_{-1};
   mutable std::mutex failure_mutex_;
   std::optional<Error> failure_;
   std::mutex delay_mutex_;
