@@ -1,11 +1,13 @@
 // What the `wide` case is compared with: the same rows, by the same kind of statement over as many connections, and
 // nothing else. No Kafka, no parsing, no candles, no offsets.
 //
-//   klined_upserts HOST PORT USER DATABASE CONNECTIONS        (the password in MYSQL_PWD)
+//   klined_upserts HOST PORT USER DATABASE CONNECTIONS ORDER   (the password in MYSQL_PWD)
 //
 // Reads all rows of DATABASE's candle tables, makes the statements, empties the tables, and then measures how fast the
-// statements fill them again: 1,000 rows a statement, 4 statements a transaction.
-// Prints {"rows": …, "seconds": …, "cpu_s": …, "rss_peak_bytes": …}. Exit status 1 where the server refuses.
+// statements fill them again: 1,000 rows a statement, 4 statements a transaction. ORDER is `key`, by which a
+// statement's rows lie side by side in the table, or `written`: the order in which klined wrote them last, each
+// statement by key. Prints {"rows": …, "seconds": …, "cpu_s": …, "rss_peak_bytes": …}. Exit status 1 where the server
+// refuses.
 
 #include <mysql.h>
 
@@ -27,6 +29,8 @@ namespace {
 
 constexpr std::size_t kRowsAStatement = 1000;
 constexpr std::size_t kStatementsATransaction = 4;
+const std::string kByKey = "chain_id, pair_address, candle_time";
+const std::string kAsWritten = "updated_at, " + kByKey;
 
 struct Server {
   std::string host;
@@ -66,7 +70,7 @@ class Connection {
 };
 
 // The statements that write all rows of a table again. Values need no escapes: they are numbers and addresses.
-std::vector<std::string> statements_of(Connection& connection, const std::string& table) {
+std::vector<std::string> statements_of(Connection& connection, const std::string& table, const std::string& order) {
   std::string columns;
   std::string updates;
   connection.ask(fmt::format("SHOW COLUMNS FROM {}", table), [&](MYSQL_ROW row, unsigned) {
@@ -86,15 +90,16 @@ std::vector<std::string> statements_of(Connection& connection, const std::string
     values.clear();
     rows = 0;
   };
-  connection.ask(fmt::format("SELECT {} FROM {}", columns, table), [&](MYSQL_ROW row, unsigned count) {
-    values += values.empty() ? "(" : ",(";
-    for (unsigned i = 0; i < count; ++i) {
-      values += i == 0 ? "" : ",";
-      values += row[i] == nullptr ? "NULL" : fmt::format("'{}'", row[i]);
-    }
-    values += ')';
-    if (++rows == kRowsAStatement) finish();
-  });
+  connection.ask(fmt::format("SELECT {} FROM {} ORDER BY {}", columns, table, order),
+                 [&](MYSQL_ROW row, unsigned count) {
+                   values += values.empty() ? "(" : ",(";
+                   for (unsigned i = 0; i < count; ++i) {
+                     values += i == 0 ? "" : ",";
+                     values += row[i] == nullptr ? "NULL" : fmt::format("'{}'", row[i]);
+                   }
+                   values += ')';
+                   if (++rows == kRowsAStatement) finish();
+                 });
   finish();
   return statements;
 }
@@ -118,7 +123,7 @@ void write_all(const Server& server, const std::vector<std::string>& statements,
   }
 }
 
-void run(const Server& server, std::size_t connections) {
+void run(const Server& server, std::size_t connections, const std::string& order) {
   Connection connection(server);
   std::vector<std::string> tables;
   connection.ask("SHOW TABLES LIKE 'trade\\_kline\\_%'", [&](MYSQL_ROW row, unsigned) { tables.emplace_back(row[0]); });
@@ -127,7 +132,7 @@ void run(const Server& server, std::size_t connections) {
   for (const std::string& table : tables) {
     connection.ask(fmt::format("SELECT COUNT(*) FROM {}", table),
                    [&](MYSQL_ROW row, unsigned) { rows += std::atoll(row[0]); });
-    for (std::string& statement : statements_of(connection, table)) statements.push_back(std::move(statement));
+    for (std::string& statement : statements_of(connection, table, order)) statements.push_back(std::move(statement));
   }
   for (const std::string& table : tables) connection.run(fmt::format("TRUNCATE TABLE {}", table));
   const double cpu_before = cpu_seconds();
@@ -141,15 +146,18 @@ void run(const Server& server, std::size_t connections) {
 }  // namespace klined::bench
 
 int main(int argc, char** argv) {
-  if (argc != 6) {
-    fmt::print(stderr, "usage: klined_upserts HOST PORT USER DATABASE CONNECTIONS (the password in MYSQL_PWD)\n");
+  const std::string order = argc == 7 ? argv[6] : "";
+  if (order != "key" && order != "written") {
+    fmt::print(stderr,
+               "usage: klined_upserts HOST PORT USER DATABASE CONNECTIONS key|written (the password in MYSQL_PWD)\n");
     return 2;
   }
   try {
     const char* password = std::getenv("MYSQL_PWD");
     const klined::bench::Server server{argv[1], static_cast<unsigned>(std::atoi(argv[2])), argv[3],
                                        password != nullptr ? password : "", argv[4]};
-    klined::bench::run(server, static_cast<std::size_t>(std::atoi(argv[5])));
+    klined::bench::run(server, static_cast<std::size_t>(std::atoi(argv[5])),
+                       order == "key" ? klined::bench::kByKey : klined::bench::kAsWritten);
   } catch (const std::exception& error) {
     fmt::print(stderr, "klined_upserts: {}\n", error.what());
     return 1;

@@ -272,8 +272,8 @@ skip-name-resolve
 max_connections=500
 max_allowed_packet=64M
 character-set-server=utf8mb4
-innodb_buffer_pool_size=512M
-innodb_log_file_size=256M
+innodb_buffer_pool_size=1G
+innodb_log_file_size=1G
 END
   # As root (in containers, on build servers) MariaDB wants to be told that this is meant.
   if ((EUID == 0)); then echo "user=root" >>"$(config_of mysql)"; fi
