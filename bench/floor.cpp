@@ -134,7 +134,7 @@ class Reader {
     set("message.max.bytes", "16777216");
     set("receive.message.max.bytes", "67108864");
     set("queued.min.messages", "10000000");
-    set("queued.max.messages.kbytes", "65536");
+    set("queued.max.messages.kbytes", "1048576");
     set("topic.metadata.refresh.interval.ms", "1000");  // wakes a fetcher whose queue was full
     std::array<char, 256> reason{};
     client_ = rd_kafka_new(RD_KAFKA_CONSUMER, conf, reason.data(), reason.size());
