@@ -14,6 +14,8 @@ import unittest
 from harness import Site, main, say, wait_until
 
 LANES = 4
+# As many workers as lanes: each lane has its own connection for commits.
+ENGINE = {"lanes": LANES, "workers": LANES}
 RATE = 1200  # Trades a second.
 START = "2025-06-30T23:50:00Z"
 SHARED = {"input": {"partitioned_by": "pair"},
@@ -129,7 +131,7 @@ class Zombie(unittest.TestCase):
         with Site() as site, Gate(site) as gate:
             site.init()
             feed = site.start_feed(trades=0, rate=RATE, speed=10, pairs=300, seed=17, start=START)
-            job = site.start("first", mysql={"host": "127.0.0.1", "port": gate.port}, engine={"lanes": LANES})
+            job = site.start("first", mysql={"host": "127.0.0.1", "port": gate.port}, engine=ENGINE)
             job.await_active()
             other = site.start("second", engine={"lanes": LANES})
             other.await_log("standing by")
@@ -151,7 +153,7 @@ class Zombie(unittest.TestCase):
             site.init(**SHARED)
             # Few pairs: a lane whose stored rows are still to be loaded commits nothing, and would not come to the gate.
             feed = site.start_feed(trades=0, rate=RATE, speed=10, pairs=40, zipf=0, seed=19, start=START, key="pair")
-            job = site.start("first", mysql={"host": "127.0.0.1", "port": gate.port}, engine={"lanes": LANES}, **SHARED)
+            job = site.start("first", mysql={"host": "127.0.0.1", "port": gate.port}, engine=ENGINE, **SHARED)
             job.await_active()
             other = site.start("second", engine={"lanes": LANES}, **SHARED)
             other.await_active()
