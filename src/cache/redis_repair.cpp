@@ -1,6 +1,7 @@
 #include "klined/cache/redis_repair.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 #include <fmt/format.h>
@@ -193,9 +194,17 @@ Result<RedisRepair::Outcome> RedisRepair::look_at(RedisConnection& connection, R
     rechecks_.push_back({clock_.now() + options_.recheck_after, series, plan.doubts});
   }
   if (plan.nothing_to_do() && !needs_ttl) return outcome;
-  if (auto status = apply(connection, key, plan, needs_ttl, seen); !status)
-    return std::unexpected(std::move(status.error()));
-  writer.repaired(series, key, plan);
+  const auto is_held = [&held](const RepairPlan::Write& write) {
+    return std::ranges::find(held->fields, fmt::format_int(write.time).str(), &StoredField::name) != held->fields.end();
+  };
+  const auto new_fields = std::ranges::count_if(plan.writes, std::not_fn(is_held));
+  auto added = apply(connection, key, plan, needs_ttl, seen);
+  if (!added) return std::unexpected(std::move(added.error()));
+  if (*added > new_fields) {
+    add_lost(series);  // the key vanished since it was read
+  } else {
+    writer.repaired(series, key, plan);
+  }
   outcome.candles_written = static_cast<std::int64_t>(plan.writes.size());
   outcome.candles_removed = static_cast<std::int64_t>(plan.removals.size());
   return outcome;
@@ -223,8 +232,8 @@ Result<RedisRepair::Held> RedisRepair::read_hash(RedisConnection& connection, co
   return held;
 }
 
-Status RedisRepair::apply(RedisConnection& connection, const std::string& key, const RepairPlan& plan, bool needs_ttl,
-                          Instant seen) {
+Result<long long> RedisRepair::apply(RedisConnection& connection, const std::string& key, const RepairPlan& plan,
+                                     bool needs_ttl, Instant seen) {
   if (!plan.writes.empty()) {
     std::vector<std::string> times;
     times.reserve(plan.writes.size());
@@ -244,7 +253,10 @@ Status RedisRepair::apply(RedisConnection& connection, const std::string& key, c
   if (needs_ttl) connection.add({"PEXPIRE", key, ttl});
   auto replies = connection.run_if_fresh(seen, clock_);
   if (!replies) return std::unexpected(std::move(replies.error()));
-  return {};
+  if (plan.writes.empty()) return 0;
+  const redisReply& stored = *replies->front();
+  if (stored.type != REDIS_REPLY_INTEGER) return unexpected_answer("HSET");
+  return stored.integer;
 }
 
 // The tables can't be read: the repair waits, everything else goes on.

@@ -201,8 +201,9 @@ Status RedisWriter::store(RedisConnection& connection, std::vector<Group>& group
       command_.emplace_back(item.update->value);
     }
     connection.add(command_);
-    group.sets_expiry = !group.hash.expiry_set || seen - *group.hash.expiry_set >= expiry_good_;
-    group.asks_length = group.new_fields > 0 && group.hash.fields == 0;
+    // With a new field the key itself may be new: it may have vanished since it was read.
+    group.asks_length = group.new_fields > 0;
+    group.sets_expiry = group.asks_length || !group.hash.expiry_set || seen - *group.hash.expiry_set >= expiry_good_;
     if (group.sets_expiry) connection.add({"PEXPIRE", group.key, ttl_});
     if (group.asks_length) connection.add({"HLEN", group.key});
   }
@@ -222,16 +223,17 @@ Status RedisWriter::store(RedisConnection& connection, std::vector<Group>& group
         (length != nullptr && length->type != REDIS_REPLY_INTEGER)) {
       return unexpected_answer("HSET", group.key);
     }
-    // The key or some of its fields were evicted, deleted or flushed meanwhile: more fields are new than should be.
+    // The key or some of its fields were evicted, deleted or flushed meanwhile: more fields are new than should be, or
+    // fewer are there.
     if (stored.integer > group.new_fields || (expires != nullptr && expires->integer == 0)) group.lost = true;
+    if (length != nullptr) {
+      const std::size_t fields = static_cast<std::size_t>(length->integer);
+      if (fields < group.hash.fields + static_cast<std::size_t>(stored.integer)) group.lost = true;
+      group.hash.fields = fields;
+    }
     if (group.lost) {
       known_.forget(group.id());
       continue;
-    }
-    if (length != nullptr) {
-      group.hash.fields = static_cast<std::size_t>(length->integer);
-    } else if (group.hash.fields > 0) {
-      group.hash.fields += static_cast<std::size_t>(stored.integer);
     }
     if (group.sets_expiry) group.hash.expiry_set = seen;
     for (const Item& item : group.items) {

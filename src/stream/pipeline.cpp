@@ -15,7 +15,8 @@ namespace klined {
 namespace {
 
 constexpr Milliseconds kTick{20};
-constexpr Milliseconds kSilence{10'000};  // then people are told that MySQL does not answer
+constexpr Milliseconds kSilence{10'000};    // then people are told that MySQL does not answer
+constexpr Milliseconds kStoodStill{2'000};  // between two ticks
 constexpr std::size_t kLoaders = 2;
 constexpr std::size_t kWritersMin = 2;
 constexpr std::size_t kScanPage = 1000;
@@ -249,6 +250,9 @@ void Pipeline::tick_lanes() {
     const std::lock_guard lock(idle_mutex_);
     tick.idle_chains = idle_chains_.idle();
   }
+  // Then it was not MySQL that was silent, but this process (SIGSTOP, a paused machine).
+  const bool stood_still = last_tick_ != Instant{} && tick.now - last_tick_ > kStoodStill;
+  last_tick_ = tick.now;
   std::size_t dedupe_bytes = 0;
   for (const auto& parts : lanes_) {
     const std::lock_guard lock(parts->view_mutex);
@@ -258,8 +262,10 @@ void Pipeline::tick_lanes() {
   tick.candle_limit = (memory_.lanes - std::min(dedupe_bytes, memory_.dedupe_max)) / lanes_.size();
   for (const auto& parts : lanes_) {
     tick.queue_empty = inflight_bytes_.load() == 0;
-    const Instant asked = parts->asked_store_at;
-    if (asked != Instant{} && tick.now - asked > kSilence && !parts_.mysql_outage.is_broken()) {
+    Instant asked = parts->asked_store_at;
+    if (asked != Instant{} && stood_still) {
+      parts->asked_store_at.compare_exchange_strong(asked, tick.now);
+    } else if (asked != Instant{} && tick.now - asked > kSilence && !parts_.mysql_outage.is_broken()) {
       parts_.mysql_outage.broke(fmt::format("no answer to a commit for {} s", kSilence.count() / 1000),
                                 kMySqlMeanwhile);
     }
@@ -381,16 +387,15 @@ void Pipeline::scan_bucket(std::int32_t index, const BucketScan& scan) {
 }
 
 void Pipeline::commit(std::int32_t index, std::shared_ptr<const LaneCommit> commit) {
-  writer_of(index).thread->post(
-      [this, index, commit = std::move(commit)](const std::stop_token& stop) { run_commit(index, commit, stop); });
+  writer_of(index).thread->post([this, index, commit = std::move(commit), asked = parts_.clock.now()](
+                                    const std::stop_token& stop) { run_commit(index, commit, asked, stop); });
 }
 
-void Pipeline::run_commit(std::int32_t index, const std::shared_ptr<const LaneCommit>& commit,
+void Pipeline::run_commit(std::int32_t index, const std::shared_ptr<const LaneCommit>& commit, Instant asked,
                           const std::stop_token& stop) {
   LaneParts& parts = lane(index);
   CommitProtocol protocol(*writer_of(index).store, *commit);
   Backoff backoff(Milliseconds(20), Milliseconds(2000), static_cast<std::uint64_t>(index));
-  const Instant begin = parts_.clock.now();
   while (!stop.stop_requested()) {
     parts.asked_store_at = parts_.clock.now();
     const CommitProtocol::Next next = protocol.step();
@@ -398,7 +403,7 @@ void Pipeline::run_commit(std::int32_t index, const std::shared_ptr<const LaneCo
     switch (next) {
       case CommitProtocol::Next::kDone: {
         parts_.mysql_outage.worked();
-        parts_.metrics.flush_duration.Observe(std::chrono::duration<double>(parts_.clock.now() - begin).count());
+        parts_.metrics.flush_duration.Observe(std::chrono::duration<double>(parts_.clock.now() - asked).count());
         {
           const std::lock_guard lock(parts.view_mutex);
           for (const LaneCommit::Advance& advance : commit->offsets) {

@@ -45,6 +45,14 @@ class CacheTest : public testing::Test {
     if (reader_) reader_->ask({"FLUSHDB"});
   }
 
+  RedisAddress address() const {
+    RedisAddress address;
+    address.host = options_.host;
+    address.port = options_.port;
+    address.database = kDatabase;
+    return address;
+  }
+
   RedisOptions options_;
   std::optional<Reader> reader_;
   KnownRows rows_;
@@ -141,29 +149,29 @@ TEST_F(CacheTest, AVersionNeverGoesDown) {
   EXPECT_EQ(reader_->revision(kSeries, 60), 11);
 }
 
-// The process stands still between its first look at the clock and its second, for long enough to be replaced.
+// Something happens between a writer's look at Redis and its write, its first and second look at the clock; the process
+// may stand still meanwhile.
 class StandstillClock final : public Clock {
  public:
-  explicit StandstillClock(std::function<void()> meanwhile) : meanwhile_(std::move(meanwhile)) {}
+  StandstillClock(Milliseconds stands, std::function<void()> meanwhile)
+      : stands_(stands), meanwhile_(std::move(meanwhile)) {}
   Instant now() const override {
     if (looks_++ == 1) meanwhile_();
-    return Instant{} + (looks_ > 1 ? RedisConnection::kHung + 1s : 0s);
+    return Instant{} + (looks_ > 1 ? stands_ : Milliseconds{0});
   }
   UnixMilliseconds wall_ms() const override { return 0; }
 
  private:
+  Milliseconds stands_;
   std::function<void()> meanwhile_;
   mutable int looks_ = 0;
 };
 
 TEST_F(CacheTest, AProcessThatStoodStillDoesNotWriteOverWhatAnotherWroteMeanwhile) {
   const CacheUpdate closed_by_another = update_of(kSeries, 60, 3, true);
-  const StandstillClock clock([&] { reader_->ask({"HSET", kKey, "60", closed_by_another.value}); });
-  RedisAddress address;
-  address.host = options_.host;
-  address.port = options_.port;
-  address.database = kDatabase;
-  RedisConnection connection(address);
+  const StandstillClock clock(RedisConnection::kHung + 1s,  // long enough to be replaced
+                              [&] { reader_->ask({"HSET", kKey, "60", closed_by_another.value}); });
+  RedisConnection connection(address());
   ASSERT_TRUE(connection.connect());
   RedisWriter writer(options_.keep, options_.ttl, options_.trim_after, options_.known_bytes_max);
   std::vector<CacheUpdate> batch = {update_of(kSeries, 60, 3)};
@@ -172,6 +180,20 @@ TEST_F(CacheTest, AProcessThatStoodStillDoesNotWriteOverWhatAnotherWroteMeanwhil
   EXPECT_EQ(outcome.error().kind, ErrorKind::kRetry);
   EXPECT_FALSE(connection.connected());
   EXPECT_EQ(reader_->value(kKey, 60), closed_by_another.value);
+}
+
+TEST_F(CacheTest, AKeyThatVanishesJustBeforeItIsWrittenIsNoticed) {
+  RedisConnection connection(address());
+  ASSERT_TRUE(connection.connect());
+  RedisWriter writer(options_.keep, options_.ttl, options_.trim_after, options_.known_bytes_max);
+  std::vector<CacheUpdate> first = {update_of(kSeries, 60, 1), update_of(kSeries, 120, 1)};
+  ASSERT_TRUE(writer.write(connection, first, clock_));
+  const StandstillClock clock(0ms, [&] { reader_->ask({"DEL", kKey}); });
+  std::vector<CacheUpdate> second = {update_of(kSeries, 180, 1)};
+  const auto outcome = writer.write(connection, second, clock);
+  ASSERT_TRUE(outcome);
+  EXPECT_THAT(outcome->lost, ElementsAre(kSeries));
+  EXPECT_GT(reader_->number({"PTTL", kKey}), 0);
 }
 
 TEST_F(CacheTest, AKeyOfAnotherTypeBecomesAHash) {

@@ -83,8 +83,9 @@ class RedisRepair {
     bool expires = false;
   };
   static Result<Held> read_hash(RedisConnection& connection, const std::string& key);
-  Status apply(RedisConnection& connection, const std::string& key, const RepairPlan& plan, bool needs_ttl,
-               Instant seen);
+  // Returns how many fields were new.
+  Result<long long> apply(RedisConnection& connection, const std::string& key, const RepairPlan& plan, bool needs_ttl,
+                          Instant seen);
   void source_failed(const Error& error);
   void source_answered();
 

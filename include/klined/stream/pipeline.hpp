@@ -51,8 +51,8 @@ struct PipelineParts {
   std::map<TopicPartition, std::vector<std::int64_t>> ends{};
 };
 
-// Threads: the caller's (ingest, and its share of the decoding), the TBB pool (decoding, lanes), one a lane for
-// commits, a few for loads, and the ticker. Lanes are touched only on their own turns (LaneRunner).
+// Threads: the caller's (ingest, and its share of the decoding), the TBB pool (decoding, lanes), one a worker
+// for commits, a few for loads, and the ticker. Lanes are touched only on their own turns (LaneRunner).
 //
 // How it fails: a fatal error of any part is kept in failure(); everything stops moving, and the stored state is whole.
 class Pipeline final : public LaneHost {
@@ -147,7 +147,9 @@ class Pipeline final : public LaneHost {
   // Calls until it works, stop is requested, or the error does not pass; the fault is logged once.
   template <typename Call>
   auto persist(const std::stop_token& stop, Call call) -> std::optional<typename decltype(call())::value_type>;
-  void run_commit(std::int32_t lane, const std::shared_ptr<const LaneCommit>& commit, const std::stop_token& stop);
+  // `asked`: when the lane wanted it.
+  void run_commit(std::int32_t lane, const std::shared_ptr<const LaneCommit>& commit, Instant asked,
+                  const std::stop_token& stop);
   void warn_of_note(const Message& message);
   void log_undrained();
   void tick_lanes();
@@ -191,6 +193,7 @@ class Pipeline final : public LaneHost {
   std::mutex delay_mutex_;
   double delay_sum_ = 0;
   std::int64_t delay_count_ = 0;
+  Instant last_tick_{};  // the ticker's
   std::jthread ticker_;
 };
 

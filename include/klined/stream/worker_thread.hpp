@@ -13,7 +13,7 @@
 
 namespace klined {
 
-// Blocking calls (MySQL) never run on the pool's threads: each lane has a thread like this beside its turn on the pool.
+// Blocking calls (MySQL) never run on the pool's threads: threads like this make them beside the pool.
 // Destruction asks the running task to stop, forgets the waiting ones and joins.
 class WorkerThread {
  public:
