@@ -223,13 +223,11 @@ Status RedisWriter::store(RedisConnection& connection, std::vector<Group>& group
         (length != nullptr && length->type != REDIS_REPLY_INTEGER)) {
       return unexpected_answer("HSET", group.key);
     }
-    // The key or some of its fields were evicted, deleted or flushed meanwhile: more fields are new than should be, or
-    // fewer are there.
+    // The key was evicted, deleted or flushed meanwhile: more fields are new than should be, or no others are there.
     if (stored.integer > group.new_fields || (expires != nullptr && expires->integer == 0)) group.lost = true;
     if (length != nullptr) {
-      const std::size_t fields = static_cast<std::size_t>(length->integer);
-      if (fields < group.hash.fields + static_cast<std::size_t>(stored.integer)) group.lost = true;
-      group.hash.fields = fields;
+      group.hash.fields = static_cast<std::size_t>(length->integer);
+      if (group.witness && group.hash.fields <= group.to_write) group.lost = true;
     }
     if (group.lost) {
       known_.forget(group.id());
