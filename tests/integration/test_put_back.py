@@ -195,14 +195,19 @@ class PutBack(unittest.TestCase):
                 ("offset", str(record.offset())), ("klined-tables", tables)])
         self.assertEqual(producer.flush(30), 0)
 
-    def put_back_routed(self, site):
-        """The router, the job that reads what it writes, and how many trades count once the early ones were put back."""
+    def route_early(self, site):
+        """The router, the job that reads what it writes, how many trades there are, and how many of them came too early."""
         site.make_topics()
         site.init(**site.shared())
         router, job = site.start_router("router"), site.start(**site.shared())
         trades, early = site.send_early()
         site.await_routed([router])
         site.await_drained(job)
+        return router, job, trades, early
+
+    def put_back_routed(self, site):
+        """The router, the job that reads what it writes, and how many trades count once the early ones were put back."""
+        router, job, trades, early = self.route_early(site)
         self.assertEqual(site.retry("--all")[0], early)
         wait_until("what was put back", lambda: site.counted() == {trades})
         return router, job, trades
@@ -325,12 +330,7 @@ class PutBack(unittest.TestCase):
     def test_wider_rules_on_a_routed_topic(self):
         """What the router could not use lies by its place; who routes it anew has it by its pair."""
         with RoutedLostSite() as site:
-            site.make_topics()
-            site.init(**site.shared())
-            router, job = site.start_router("router"), site.start(**site.shared())
-            trades, early = site.send_early()
-            site.await_routed([router])
-            site.await_drained(job)
+            router, job, trades, early = self.route_early(site)
             config = site.shared()
             config["input"].update(_WIDE["input"])
             wide = site.write_config("wide", **config)
