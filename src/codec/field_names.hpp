@@ -34,15 +34,17 @@ enum class Field : std::uint8_t {
   kClamp,
   kPairInfo,
   kCreateTime,
+  kTokenAddr,  // pair_info's, all others are the trade's own
 };
-inline constexpr std::size_t kFieldCount = 22;
+inline constexpr std::size_t kFieldCount = 23;
+inline constexpr std::size_t kOwnFieldCount = 22;
 
 struct FieldSpelling {
   std::string_view tag;
   std::string_view go_name;
 };
 // By Field. The tag is what messages about the field call it.
-inline constexpr std::array<FieldSpelling, kFieldCount> kFieldSpellings = {{
+inline constexpr std::array<FieldSpelling, kOwnFieldCount> kFieldSpellings = {{
     {"", ""},
     {"slot", "Slot"},
     {"block_num", "BlockNum"},
@@ -106,7 +108,7 @@ class FieldTable {
 
   consteval bool fill() {
     entries_ = {};
-    for (std::size_t field = 1; field < kFieldCount; ++field) {
+    for (std::size_t field = 1; field < kOwnFieldCount; ++field) {
       for (const std::string_view name : {kFieldSpellings[field].tag, kFieldSpellings[field].go_name}) {
         Entry& entry = entries_[slot_of(name)];
         if (entry.size != 0) return false;

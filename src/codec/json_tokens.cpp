@@ -67,7 +67,7 @@ struct TextSurvey {
 constexpr std::size_t kSurveyBlock = 224;  // so that one byte can count, in whole vectors
 
 // One byte an accumulator and no condition: so compilers turn the loop into vector instructions, ten times as fast.
-[[gnu::always_inline]] inline ByteSurvey survey_block(const char* block, std::size_t size) {
+ByteSurvey survey_block(const char* block, std::size_t size) {
   std::uint8_t quotes = 0;
   std::uint8_t backslashes = 0;
   std::uint8_t odd_controls = 0;
@@ -83,7 +83,7 @@ constexpr std::size_t kSurveyBlock = 224;  // so that one byte can count, in who
   return {quotes, backslashes, odd_controls, static_cast<std::uint8_t>(all & 0x80U)};
 }
 
-[[gnu::always_inline]] inline TextSurvey survey_blocks(std::string_view text) {
+TextSurvey survey(std::string_view text) {
   TextSurvey whole;
   for (std::size_t at = 0; at < text.size(); at += kSurveyBlock) {
     const ByteSurvey block = survey_block(text.data() + at, std::min(kSurveyBlock, text.size() - at));
@@ -94,17 +94,6 @@ constexpr std::size_t kSurveyBlock = 224;  // so that one byte can count, in who
   }
   return whole;
 }
-
-// The same for any processor, and for those whose vectors are twice as wide, as simdjson chooses too.
-#if defined(__x86_64__)
-[[gnu::target("avx2")]] TextSurvey survey_by_avx2(std::string_view text) { return survey_blocks(text); }
-TextSurvey survey(std::string_view text) {
-  static const bool kHasAvx2 = __builtin_cpu_supports("avx2") != 0;
-  return kHasAvx2 ? survey_by_avx2(text) : survey_blocks(text);
-}
-#else
-TextSurvey survey(std::string_view text) { return survey_blocks(text); }
-#endif
 
 std::string_view message_of(simdjson::error_code error) {
   switch (error) {
@@ -129,7 +118,7 @@ bool JsonTokens::reserve(std::size_t bytes) {
   return bytes <= capacity || stage_->set_capacity(std::max(bytes, 2 * capacity)) == simdjson::SUCCESS;
 }
 
-std::string_view JsonTokens::scan(std::string_view text) {
+std::string_view JsonTokens::scan(std::string_view text, bool has_bracket) {
   text_ = text.data();
   if (text.empty()) return message_of(simdjson::EMPTY);
   if (!reserve(text.size())) return "too large to decode";
@@ -147,7 +136,7 @@ std::string_view JsonTokens::scan(std::string_view text) {
     return message_of(simdjson::UTF8_ERROR);
   if (found.has_odd_controls) join_scalars();
   if (has_escapes_ && !check_escapes(text)) return "an unknown escape, or a backslash outside of a string";
-  if (first_byte(0) != '[') return "not an array";
+  if (has_bracket && first_byte(0) != '[') return "not an array";
   if (first_byte(count_ - 1) != ']') return "the array is not closed, or text follows it";
   return {};
 }
@@ -173,21 +162,21 @@ bool JsonTokens::check_escapes(std::string_view text) {
   while (at != std::string_view::npos) {
     while (token + 1 < count_ && at_[token + 1] <= at) ++token;
     if (at_[token] > at || first_byte(token) != '"') return false;
-    // In a closed string, so there is a next byte.
-    const char kind = text[at + 1];
-    if (kind == 'u') {
-      if (code_unit(text.substr(at + 2)) < 0) return false;
-    } else if (kind == '"') {
-      --quotes_;
-    } else if (std::string_view("\\/bfnrt").find(kind) == std::string_view::npos) {
-      return false;
-    }
-    at = text.find('\\', at + 2);
+    const std::size_t length = escape_length(text.substr(at));
+    if (length == 0) return false;
+    if (text[at + 1] == '"') --quotes_;
+    at = text.find('\\', at + length);
   }
   return true;
 }
 
 std::string_view JsonTokens::unescaped_key(std::string_view raw) { return unescape(raw, key_) ? key_ : raw; }
+
+std::size_t escape_length(std::string_view text) {
+  if (text.size() < 2) return 0;
+  if (text[1] == 'u') return code_unit(text.substr(2)) < 0 ? 0 : 6;
+  return std::string_view("\"\\/bfnrt").find(text[1]) == std::string_view::npos ? 0 : 2;
+}
 
 bool unescape(std::string_view raw, std::string& out) {
   out.clear();

@@ -21,11 +21,11 @@ class JsonTokens {
  public:
   JsonTokens();
 
-  // Finds the tokens of `text`. Empty, or what is wrong with the message.
-  std::string_view scan(std::string_view text);
+  // Finds the tokens of a message, or of what follows the first elements of its array: from one element on. Empty, or
+  // what is wrong with the text.
+  std::string_view scan(std::string_view text, bool has_bracket = true);
 
   std::uint32_t count() const { return count_; }
-  const char* text() const { return text_; }
   std::uint32_t begin_of(std::uint32_t token) const { return at_[token]; }
   char first_byte(std::uint32_t token) const { return text_[at_[token]]; }
   // The text of the value (of any kind) that begins at `token`, where `next` is the first token behind it.
@@ -66,6 +66,9 @@ class JsonTokens {
   std::string key_;
 };
 
+// How many bytes the escape has that a text begins with, whose first byte is a backslash; 0 where it is none of RFC
+// 8259.
+std::size_t escape_length(std::string_view text);
 // Undoes the escapes of a string whose escapes are known to be well-formed. False where a surrogate stands alone.
 bool unescape(std::string_view raw, std::string& out);
 

@@ -45,28 +45,18 @@ std::string_view problem_of(NumberError error) {
 
 // ---- Values ---------------------------------------------------------------------------------------------------------
 
-TradeReader::Value TradeReader::value_at(std::uint32_t token) {
-  if (token == 0) return {};
-  const char first = tokens_.first_byte(token);
-  if (first == '{') return {Kind::kObject, {}};
-  if (first == '[') return {Kind::kArray, {}};
-  if (first != '"') {
-    const std::string_view text = tokens_.scalar(token);
-    return text == "null" ? Value{} : Value{Kind::kScalar, text};
-  }
-  const std::string_view raw = tokens_.string(token);
-  if (!tokens_.has_escapes() || raw.find('\\') == std::string_view::npos) return {Kind::kText, raw};
+FieldValue TradeReader::unescaped(const FieldValue& value) {
   auto text = std::make_unique<std::string>();
-  if (!unescape(raw, *text)) return {Kind::kBadText, {}};
+  if (!unescape(value.text, *text)) return {.kind = ValueKind::kBadText};
   texts_->push_back(std::move(text));
-  return {Kind::kText, *texts_->back()};
+  return {.kind = ValueKind::kText, .text = *texts_->back()};
 }
 
 TradeReader::Found TradeReader::read_text(Field field, std::string_view& out) {
-  const Value value = value_of(field);
-  if (value.kind == Kind::kMissing) return Found::kMissing;
-  if (value.kind != Kind::kText) {
-    fail(field, value.kind == Kind::kBadText ? "half of a surrogate pair" : "not a string");
+  const FieldValue value = value_of(field);
+  if (value.kind == ValueKind::kMissing) return Found::kMissing;
+  if (value.kind != ValueKind::kText) {
+    fail(field, value.kind == ValueKind::kBadText ? "half of a surrogate pair" : "not a string");
     return Found::kBad;
   }
   out = value.text;
@@ -74,9 +64,9 @@ TradeReader::Found TradeReader::read_text(Field field, std::string_view& out) {
 }
 
 TradeReader::Found TradeReader::read_number_text(Field field, std::string_view& out) {
-  const Value value = value_of(field);
-  if (value.kind == Kind::kMissing) return Found::kMissing;
-  if (value.kind != Kind::kText && value.kind != Kind::kScalar) {
+  const FieldValue value = value_of(field);
+  if (value.kind == ValueKind::kMissing) return Found::kMissing;
+  if (value.kind != ValueKind::kText && value.kind != ValueKind::kScalar) {
     fail(field, "not a number");
     return Found::kBad;
   }
@@ -134,9 +124,9 @@ bool TradeReader::fail(Field field, std::string_view problem) {
 
 // ---- Fields ---------------------------------------------------------------------------------------------------------
 
-Verdict TradeReader::read(const FieldPlaces& places, UnixMilliseconds timestamp, Trade& trade,
+Verdict TradeReader::read(const TradeValues& values, UnixMilliseconds timestamp, Trade& trade,
                           std::vector<std::unique_ptr<std::string>>& texts) {
-  places_ = &places;
+  values_ = &values;
   texts_ = &texts;
   std::string_view type;
   if (!is_there(Field::kType, read_text(Field::kType, type))) return Verdict::kInvalid;
@@ -244,20 +234,20 @@ bool TradeReader::read_market(Trade& trade) {
 }
 
 bool TradeReader::read_clamp(Trade& trade) {
-  const Value value = value_of(Field::kClamp);
-  trade.clamped = value.kind == Kind::kScalar && value.text == "true";
-  if (trade.clamped || value.kind == Kind::kMissing) return true;
-  return (value.kind == Kind::kScalar && value.text == "false") || fail(Field::kClamp, "neither true nor false");
+  const FieldValue value = value_of(Field::kClamp);
+  trade.clamped = value.kind == ValueKind::kScalar && value.text == "true";
+  if (trade.clamped || value.kind == ValueKind::kMissing) return true;
+  return (value.kind == ValueKind::kScalar && value.text == "false") || fail(Field::kClamp, "neither true nor false");
 }
 
 bool TradeReader::read_token(Trade& trade) {
   trade.token = {};
-  const Value info = value_of(Field::kPairInfo);
-  if (info.kind == Kind::kMissing) return true;
-  if (info.kind != Kind::kObject) return fail(Field::kPairInfo, "not an object");
-  const Value token = value_at(find_token_addr(place_of(Field::kPairInfo)));
-  if (token.kind == Kind::kMissing) return true;
-  if (token.kind != Kind::kText) return fail(Field::kPairInfo, "token_addr is not a string");
+  const ValueKind info = value_of(Field::kPairInfo).kind;
+  if (info == ValueKind::kMissing) return true;
+  if (info != ValueKind::kObject) return fail(Field::kPairInfo, "not an object");
+  const FieldValue token = value_of(Field::kTokenAddr);
+  if (token.kind == ValueKind::kMissing) return true;
+  if (token.kind != ValueKind::kText) return fail(Field::kPairInfo, "token_addr is not a string");
   if (!is_address(token.text)) {
     return fail(Field::kPairInfo, "token_addr is not 0 to 64 printable ASCII characters without space");
   }
@@ -265,29 +255,10 @@ bool TradeReader::read_token(Trade& trade) {
   return true;
 }
 
-// The token of the last token_addr in an object whose structure is known to be right; 0 where there is none.
-std::uint32_t TradeReader::find_token_addr(std::uint32_t object) {
-  std::uint32_t found = 0;
-  std::uint32_t token = object + 1;
-  if (tokens_.first_byte(token) == '}') return found;
-  for (;;) {
-    const std::string_view key = tokens_.key(token);
-    token += 2;  // the key and its colon
-    if (key == kTokenAddr.tag || key == kTokenAddr.go_name) found = token;
-    std::uint32_t depth = 0;
-    do {
-      const char first = tokens_.first_byte(token++);
-      if (first == '{' || first == '[') ++depth;
-      if (first == '}' || first == ']') --depth;
-    } while (depth != 0);
-    if (tokens_.first_byte(token++) == '}') return found;
-  }
-}
-
 // Only for measuring delay: it never decides about a trade.
 UnixMilliseconds TradeReader::read_create_time() {
-  const Value value = value_of(Field::kCreateTime);
-  return value.kind == Kind::kText ? parse_rfc3339(value.text).value_or(0) : 0;
+  const FieldValue value = value_of(Field::kCreateTime);
+  return value.kind == ValueKind::kText ? parse_rfc3339(value.text).value_or(0) : 0;
 }
 
 // Each part of varying length is preceded by its length, so that no two identities give the same bytes.

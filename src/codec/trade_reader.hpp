@@ -1,47 +1,42 @@
 // One JSON object to one trade: the rules about fields, in the order in which the contract has them.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "field_names.hpp"
-#include "json_tokens.hpp"
 #include "klined/codec/trade_decoder.hpp"
+#include "trade_values.hpp"
 
 namespace klined {
 
-// Of each field: the token at which its value begins; 0 (which is the message's own bracket) where there is none.
-using FieldPlaces = std::array<std::uint32_t, kFieldCount>;
-
 enum class Verdict : std::uint8_t { kTrade, kIgnored, kNoPrice, kInvalid, kFuture };
 
-// Judges a trade by its fields: type, then price, then all others, then its time. One thread, which is the tokens' one.
+// Judges a trade by its fields: type, then price, then all others, then its time. One thread.
 class TradeReader {
  public:
-  TradeReader(TradeRules rules, JsonTokens& tokens) : rules_(std::move(rules)), tokens_(tokens) {}
+  explicit TradeReader(TradeRules rules) : rules_(std::move(rules)) {}
 
   // Fills `trade`, except for its place in the input; complete only where the verdict is kTrade. Texts that had to be
   // unescaped are kept in `texts`. `timestamp` is the record's own, negative where it has none.
-  Verdict read(const FieldPlaces& places, UnixMilliseconds timestamp, Trade& trade,
+  Verdict read(const TradeValues& values, UnixMilliseconds timestamp, Trade& trade,
                std::vector<std::unique_ptr<std::string>>& texts);
   // Why the last trade was invalid or future.
   const std::string& reason() const { return reason_; }
 
  private:
-  enum class Kind : std::uint8_t { kMissing, kText, kScalar, kObject, kArray, kBadText };
-  struct Value {
-    Kind kind = Kind::kMissing;
-    std::string_view text;
-  };
   enum class Found : std::uint8_t { kMissing, kGood, kBad };
 
-  std::uint32_t place_of(Field field) const { return (*places_)[static_cast<std::size_t>(field)]; }
-  Value value_at(std::uint32_t token);
-  Value value_of(Field field) { return value_at(place_of(field)); }
+  // Without escapes; null is missing.
+  FieldValue value_of(Field field) {
+    const FieldValue& value = (*values_)[field];
+    if (value.has_escapes) [[unlikely]]
+      return unescaped(value);
+    return value.kind == ValueKind::kScalar && value.text == "null" ? FieldValue{} : value;
+  }
+  FieldValue unescaped(const FieldValue& value);
 
   Found read_text(Field field, std::string_view& out);
   Found read_number_text(Field field, std::string_view& out);
@@ -60,14 +55,12 @@ class TradeReader {
   bool read_market(Trade& trade);
   bool read_clamp(Trade& trade);
   bool read_token(Trade& trade);
-  std::uint32_t find_token_addr(std::uint32_t object);
   UnixMilliseconds read_create_time();
   Fingerprint fingerprint(const Trade& trade);
   bool is_future(const Trade& trade, UnixMilliseconds timestamp);
 
   TradeRules rules_;
-  JsonTokens& tokens_;
-  const FieldPlaces* places_ = nullptr;
+  const TradeValues* values_ = nullptr;
   std::vector<std::unique_ptr<std::string>>* texts_ = nullptr;
   std::string reason_;
   // Texts of the identity, as sent, without quotes.

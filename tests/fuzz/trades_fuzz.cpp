@@ -48,10 +48,30 @@ void check_alone(TradeDecoder& decoder, const Trade* trade, const BadTrade* bad)
   }
 }
 
+// Nor on the messages before: the decoder that has seen some knows shapes of trades, a new one knows none.
+void check_by_itself(const DecodedMessage& first, std::string_view value) {
+  TradeDecoder fresh;
+  const DecodedMessage again = decoded(fresh, value);
+  FUZZ_CHECK(first.dead_reason == again.dead_reason && first.elements == again.elements);
+  FUZZ_CHECK(first.ignored == again.ignored && first.no_price == again.no_price);
+  FUZZ_CHECK(first.trades.size() == again.trades.size() && first.bad.size() == again.bad.size());
+  for (std::size_t i = 0; i < first.trades.size(); ++i) {
+    FUZZ_CHECK(first.trades[i].position.index == again.trades[i].position.index);
+    FUZZ_CHECK(first.trades[i].bytes.data() == again.trades[i].bytes.data());
+    FUZZ_CHECK(first.trades[i].bytes.size() == again.trades[i].bytes.size());
+    expect_same(first.trades[i], again.trades[i]);
+  }
+  for (std::size_t i = 0; i < first.bad.size(); ++i) {
+    FUZZ_CHECK(first.bad[i].index == again.bad[i].index && first.bad[i].outcome == again.bad[i].outcome);
+    FUZZ_CHECK(first.bad[i].reason == again.bad[i].reason && first.bad[i].bytes == again.bad[i].bytes);
+  }
+}
+
 void check_message(std::string_view value) {
   static TradeDecoder reused;
   static TradeDecoder other;
   const DecodedMessage first = decoded(reused, value);
+  check_by_itself(first, value);
   if (first.dead()) {
     FUZZ_CHECK(first.trades.empty() && first.bad.empty() && first.ignored == 0 && first.no_price == 0);
     return;

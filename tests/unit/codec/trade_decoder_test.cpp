@@ -364,7 +364,9 @@ TEST(TradeDecoderTest, ReadsNoByteBehindTheMessage) {
   const std::string message = "[" + TradeText().with("tx_hash", R"("\u0041")").str() + "]";
   TradeDecoder decoder;
   DecodedMessage out;
-  for (std::size_t size = 0; size <= message.size(); ++size) {
+  // At the second time around the decoder has seen such a trade.
+  for (std::size_t i = 0; i < 2 * (message.size() + 1); ++i) {
+    const std::size_t size = i % (message.size() + 1);
     char* const begin = end - size;
     std::memcpy(begin, message.data(), size);
     decoder.decode({.log = {}, .offset = 0, .timestamp = -1, .value = {begin, size}}, out);
