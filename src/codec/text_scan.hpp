@@ -2,9 +2,11 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <experimental/simd>
+#include <string_view>
 
 #include <simdjson.h>
 
@@ -29,22 +31,42 @@ const char* find_byte(const char* at, const char* end, const IsWanted& is_wanted
   return reinterpret_cast<const char*>(byte);
 }
 
-// Whether [at, end) begins with the `size` bytes at `text`, behind which ByteBlock::size() more may be read.
-inline bool begins_with(const char* at, const char* end, const char* text, std::size_t size) {
-  const auto left = static_cast<std::size_t>(end - at);
-  if (left < size) return false;
-  std::size_t i = 0;
-  for (; i + ByteBlock::size() <= left; i += ByteBlock::size()) {
-    const auto* const a = reinterpret_cast<const std::int8_t*>(at + i);
-    const auto* const b = reinterpret_cast<const std::int8_t*>(text + i);
-    using std::experimental::element_aligned;
-    const auto differs = ByteBlock(a, element_aligned) != ByteBlock(b, element_aligned);
-    const std::size_t same = any_of(differs) ? static_cast<std::size_t>(find_first_set(differs)) : ByteBlock::size();
-    if (i + same >= size) return true;
-    if (same < ByteBlock::size()) return false;
+// Up to two blocks of text that is known, to compare others with in one go.
+class KnownText {
+ public:
+  static constexpr std::size_t kLongest = 2 * ByteBlock::size();
+
+  // Requires that the text is not longer.
+  explicit KnownText(std::string_view text) : size_(text.size()) {
+    for (std::size_t i = 0; i < text.size(); ++i) {
+      bytes_[i] = static_cast<std::int8_t>(text[i]);
+      counts_[i] = -1;
+    }
   }
-  return std::equal(at + i, at + size, text + i);
-}
+
+  std::size_t size() const { return size_; }
+  // Whether [at, end) begins with it.
+  bool begins(const char* at, const char* end) const {
+    const auto* const bytes = reinterpret_cast<const std::int8_t*>(at);
+    const auto left = static_cast<std::size_t>(end - at);
+    if (left < kLongest) [[unlikely]]
+      return left >= size_ && std::equal(bytes_.data(), bytes_.data() + size_, bytes);
+    const ByteBlock differs = difference(bytes, 0) | difference(bytes, ByteBlock::size());
+    return all_of(differs == 0);
+  }
+
+ private:
+  // 0 where the bytes of a block are the same, or do not count.
+  ByteBlock difference(const std::int8_t* bytes, std::size_t block) const {
+    using std::experimental::element_aligned;
+    return (ByteBlock(bytes + block, element_aligned) ^ ByteBlock(bytes_.data() + block, element_aligned)) &
+           ByteBlock(counts_.data() + block, element_aligned);
+  }
+
+  std::array<std::int8_t, kLongest> bytes_{};
+  std::array<std::int8_t, kLongest> counts_{};  // all bits of those that are the text's
+  std::size_t size_ = 0;
+};
 
 // The quote that ends the string in which `at` stands. nullptr where it has none, or where the string holds what no
 // string may: a raw control character, an unknown escape, anything but UTF-8.

@@ -95,8 +95,10 @@ class TradeDecoder::Walker {
     out.clear();
     from_bad_ = from_bad;
     whole_says_ = message.put_back == nullptr ? NoteSays::kNothing : note_of_whole(message);
-    // As many as there are if all are as long as the last one of the message before.
-    out.trades.reserve(message.value.size() / std::max(last_size_, kShortest) + 1);
+    // As many as there are if all are about as long as the last one of the message before, each with a comma or
+    // bracket.
+    const std::size_t count = message.value.size() / (std::max(last_size_, kShortest) + 1);
+    out.trades.reserve(std::max<std::size_t>(1, count + count / 16));
   }
 
   std::size_t walk_text(const Message& message, DecodedMessage& out);

@@ -258,7 +258,12 @@ bool TradeReader::read_token(Trade& trade) {
 // Only for measuring delay: it never decides about a trade.
 UnixMilliseconds TradeReader::read_create_time() {
   const FieldValue value = value_of(Field::kCreateTime);
-  return value.kind == ValueKind::kText ? parse_rfc3339(value.text).value_or(0) : 0;
+  if (value.kind != ValueKind::kText) return 0;
+  if (value.text != create_text_) {
+    create_text_ = value.text;
+    create_time_ = parse_rfc3339(value.text).value_or(0);
+  }
+  return create_time_;
 }
 
 // Each part of varying length is preceded by its length, so that no two identities give the same bytes.

@@ -68,6 +68,8 @@ class TradeReader {
   std::string_view token_amount_;
   std::string_view base_token_amount_;
   std::string_view price_;
+  std::string create_text_;  // the last one, and what it says: a message's trades were sent at once
+  UnixMilliseconds create_time_ = 0;
   std::vector<char> identity_;  // room for the bytes that are hashed
 };
 

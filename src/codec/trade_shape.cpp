@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "short_text.hpp"
-#include "text_scan.hpp"
 
 namespace klined {
 
@@ -18,41 +16,39 @@ Field field_at(const FieldPlaces& places, std::uint32_t token) {
 
 }  // namespace
 
+bool TradeShape::add(std::string_view text, ValueKind kind, Field field) {
+  for (; text.size() > KnownText::kLongest; text.remove_prefix(KnownText::kLongest)) {
+    if (parts_.size() == kMostParts) return false;
+    parts_.push_back({.text = KnownText(text.substr(0, KnownText::kLongest))});
+  }
+  parts_.push_back({KnownText(text), kind, field});
+  return parts_.size() <= kMostParts;
+}
+
 std::optional<TradeShape> TradeShape::of(const JsonTokens& tokens, std::uint32_t begin, std::uint32_t end,
                                          const FieldPlaces& places) {
   TradeShape shape;
-  const char* copied = tokens.span(begin, end).data();
-  const char* const last = copied + tokens.span(begin, end).size();
-  // Ends a part at `until`, where a value begins, which goes up to `behind`.
-  const auto add = [&](const char* until, const char* behind, ValueKind kind, Field field) {
-    const auto size = static_cast<std::size_t>(until - copied);
-    if (shape.parts_.size() == kMostParts || shape.text_.size() + size > kLongest) return false;
-    shape.parts_.push_back({static_cast<std::uint16_t>(size), kind, field});
-    shape.text_.append(copied, until);
-    copied = behind;
-    return true;
-  };
+  std::string_view left = tokens.span(begin, end);
   for (std::uint32_t token = begin; token < end; ++token) {
     const char first = tokens.first_byte(token);
     const bool is_key = first == '"' && tokens.first_byte(token + 1) == ':';
     if (is_punctuation(first) || is_key) continue;
     const std::string_view value = first == '"' ? tokens.string(token) : tokens.scalar(token);
     const ValueKind kind = first == '"' ? ValueKind::kText : ValueKind::kScalar;
-    if (!add(value.data(), value.data() + value.size(), kind, field_at(places, token))) return std::nullopt;
+    const auto size = static_cast<std::size_t>(value.data() - left.data());
+    if (!shape.add(left.substr(0, size), kind, field_at(places, token))) return std::nullopt;
+    left.remove_prefix(size + value.size());
   }
-  if (!add(last, last, ValueKind::kMissing, Field::kUnknown)) return std::nullopt;
-  shape.text_.append(ByteBlock::size(), '\0');  // as begins_with() wants it
+  if (!shape.add(left, ValueKind::kMissing, Field::kUnknown)) return std::nullopt;
   shape.values_ = TradeValues(tokens, places);
   return shape;
 }
 
 const char* TradeShape::match(const char* at, const char* end) {
-  const char* text = text_.data();
   for (const Part& part : parts_) {
-    if (!begins_with(at, end, text, part.size)) return nullptr;
-    at += part.size;
-    text += part.size;
-    if (part.kind == ValueKind::kMissing) break;
+    if (!part.text.begins(at, end)) return nullptr;
+    at += part.text.size();
+    if (part.kind == ValueKind::kMissing) continue;
     const char* const value = at;
     bool has_escapes = false;
     at = part.kind == ValueKind::kText ? end_of_text(at, end, has_escapes) : end_of_scalar(at, end);

@@ -3,10 +3,12 @@
 
 #include <cstdint>
 #include <optional>
-#include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "json_tokens.hpp"
+#include "text_scan.hpp"
 #include "trade_values.hpp"
 
 namespace klined {
@@ -33,16 +35,17 @@ class TradeShape {
 
  private:
   static constexpr std::size_t kMostParts = 1024;
-  static constexpr std::size_t kLongest = 0xFFFF;  // bytes of text_
 
   // What all have, and a value behind it.
   struct Part {
-    std::uint16_t size = 0;                // in text_
-    ValueKind kind = ValueKind::kMissing;  // kText or kScalar; kMissing at the last part, behind which there is none
+    KnownText text;
+    ValueKind kind = ValueKind::kMissing;  // kText or kScalar; kMissing: none, the text goes on or is the last
     Field field = Field::kUnknown;         // kUnknown: nothing looks at the value
   };
 
-  std::string text_;  // the parts' texts, one after the other
+  // Adds a text that all have. False where there are too many parts.
+  bool add(std::string_view text, ValueKind kind, Field field);
+
   std::vector<Part> parts_;
   TradeValues values_;  // what kinds they are of, and which are missing, never changes
 };

@@ -23,7 +23,7 @@ constexpr UnixSeconds kRetain = 120;
 // While catching up, more than a minute behind, nobody needs a candle's every version: the same ones change again and
 // again, and each costs more than the trades that changed it.
 constexpr Milliseconds kCatchUpPublish{5000};
-constexpr std::size_t kLookAhead = 4;           // trades
+constexpr std::size_t kLookAhead = 4;           // trades; twice as many for the trades themselves
 constexpr std::size_t kLookAheadParts = 8;      // messages; half for their trades, a quarter for the dedupe memory
 constexpr std::size_t kLoadKeys = 1000;         // a request
 constexpr std::size_t kLoadsInFlight = 20'000;  // keys
@@ -34,6 +34,15 @@ constexpr std::size_t kCandlesAMessage = 1000;     // about 250 kB, below a brok
 constexpr UnixSeconds kClosedUntilStep = 30;       // how far it may run ahead of what is stored
 constexpr std::int64_t kStoredOpenLimit = 10'000;  // buckets of an interval, back from the newest
 constexpr std::int64_t kStoredOpenAhead = 2'000;   // and on from each chain's clock
+
+// Has the processor fetch all of it.
+template <typename T>
+void fetch(const T& thing) {
+  constexpr std::size_t kLine = 64;
+  for (std::size_t at = 0; at < sizeof(T); at += kLine) {
+    __builtin_prefetch(reinterpret_cast<const std::byte*>(&thing) + at);
+  }
+}
 
 }  // namespace
 
@@ -164,12 +173,6 @@ void Lane::apply(const std::shared_ptr<const DecodedBatch>& batch) {
 // Another core has decoded the batch: has the processor fetch what comes soon. Where a message holds few trades,
 // waiting for them would take longer than adding them.
 void Lane::look_ahead(const DecodedBatch& batch, std::span<const std::uint32_t> next) const {
-  constexpr std::size_t kLine = 64;
-  const auto fetch = []<typename T>(const T& thing) {
-    for (std::size_t at = 0; at < sizeof(T); at += kLine) {
-      __builtin_prefetch(reinterpret_cast<const std::byte*>(&thing) + at);
-    }
-  };
   fetch(batch.parts[next[kLookAheadParts]]);
   const auto first_trade = [&](std::size_t ahead) -> const Trade* {
     const DecodedBatch::Part& part = batch.parts[next[ahead]];
@@ -215,6 +218,7 @@ void Lane::apply_part(const std::shared_ptr<const DecodedBatch>& batch, const De
   };
   const std::span<const std::uint32_t> indexes = part.trades_of(options_.lane);
   for (std::size_t i = 0; i < indexes.size(); ++i) {
+    if (i + 2 * kLookAhead < indexes.size()) fetch(part.decoded.trades[indexes[i + 2 * kLookAhead]]);
     if (i + kLookAhead < indexes.size()) {
       const Trade& later = part.decoded.trades[indexes[i + kLookAhead]];
       window_of(later.chain).expect(later.identity);
