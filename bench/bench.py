@@ -239,9 +239,9 @@ class Bench:
                 job.stop()
             for place in ("published", "stored"):
                 found |= {f"{name}_{place}_{key}": value for key, value in (seen[place] or {}).items() if key != "trades"}
-            found[f"{name}_trades_per_s"] = seen["trades"] / seconds
+            found[f"{name}_trades_per_s"] = seen["trades"] / seen["seconds"]
             found[f"{name}_cpu_s_per_million"] = cpu * MILLION / seen["trades"]
-            say(f"live at {seen['trades'] / seconds:,.0f} trades/s: published {seen['published']}, stored {seen['stored']}")
+            say(f"live at {seen['trades'] / seen['seconds']:,.0f} trades/s ({rate:,.0f} asked for): published {seen['published']}, stored {seen['stored']}")
         return found
 
     def pairs(self):
