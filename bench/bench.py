@@ -225,7 +225,7 @@ class Bench:
         seconds = 15 if self.options.quick else 60
         half = self.results.get("replay", {}).get("trades_per_s", 100_000) / 2
         found = {}
-        for name, rate in (("half_load", half), ("5000_a_second", 5000)):
+        for name, rate in (("half_load", half), ("25000_a_second", 25_000), ("5000_a_second", 5000)):
             with Site(partitions=3) as site:
                 site.init()
                 job = site.start().await_active()
@@ -399,13 +399,13 @@ def main():
     parser = argparse.ArgumentParser(prog="bench.py", description=__doc__.split("\n", maxsplit=1)[0],
                                      epilog=__doc__.split("\n", 2)[2], formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--rounds", type=int, default=None, help="of each competitor; default: 3, quick 1")
+    parser.add_argument("--rounds", type=int, default=None, help="of each competitor; default: 5, quick 1")
     parser.add_argument("--only", default=",".join(CASES), metavar="CASE,…", help=f"of {', '.join(CASES)}")
     parser.add_argument("--json", action="store_true", help="print one object, and nothing else, on stdout")
     parser.add_argument("--profile", choices=("replay", "single"), metavar="CASE", help="of replay, single: where its time goes")
     parser.add_argument("--picture", metavar="FILE", help="with --profile: an SVG of it")
     options = parser.parse_args()
-    options.rounds = options.rounds or (1 if options.quick else 3)
+    options.rounds = options.rounds or (1 if options.quick else 5)
     options.only = options.only.split(",")
     if unknown := set(options.only) - set(CASES):
         parser.error(f"there is no case {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")

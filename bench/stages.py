@@ -16,7 +16,7 @@ STACK_BYTES = 16384
 # From the leaf of a stack to its root, the first frame that one of these knows decides: what a stage allocates, copies
 # or waits for is its own.
 STAGES = (
-    ("parse the trades", r"TradeDecoder|TradeReader|TradeShape|json_tokens|JsonTokens|simdjson|decode_part|Decimal::parse"),
+    ("parse the trades", r"TradeDecoder|TradeReader|TradeShape|find_byte|end_of_text|json_tokens|JsonTokens|simdjson|decode_part|Decimal::parse"),
     ("tell duplicates", r"DedupeWindow"),
     ("send to Kafka", r"KafkaPublisher|Outbox"),
     ("encode candles", r"fill_kline|fill_fluctuation|SerializeAsString|proto::Kline"),

@@ -54,6 +54,7 @@ class KnownText {
     const ByteBlock differs = difference(bytes, 0) | difference(bytes, ByteBlock::size());
     return all_of(differs == 0);
   }
+  friend bool operator==(const KnownText&, const KnownText&) = default;
 
  private:
   // 0 where the bytes of a block are the same, or do not count.

@@ -1,6 +1,7 @@
 // The shape of a trade's JSON: a short cut for trades that are written like others before them.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -33,6 +34,9 @@ class TradeShape {
   // Of the object that matched last.
   const TradeValues& values() const { return values_; }
 
+  // Whether the same objects match.
+  friend bool operator==(const TradeShape& a, const TradeShape& b) { return a.parts_ == b.parts_; }
+
  private:
   static constexpr std::size_t kMostParts = 1024;
 
@@ -41,6 +45,7 @@ class TradeShape {
     KnownText text;
     ValueKind kind = ValueKind::kMissing;  // kText or kScalar; kMissing: none, the text goes on or is the last
     Field field = Field::kUnknown;         // kUnknown: nothing looks at the value
+    friend bool operator==(const Part&, const Part&) = default;
   };
 
   // Adds a text that all have. False where there are too many parts.
@@ -70,6 +75,7 @@ class TradeShapes {
 
   // In place of the one that was learned first, where there are enough.
   void learn(TradeShape shape) {
+    if (std::ranges::find(shapes_, shape) != shapes_.end()) return;
     if (shapes_.size() < kMost) {
       shapes_.push_back(std::move(shape));
     } else {

@@ -52,7 +52,7 @@ class Shared(unittest.TestCase):
     def await_progress(self, site, partitions=range(PARTITIONS)):
         before = site.stored_offsets()
         wait_until(f"progress of partitions {sorted(partitions)}", lambda: all(
-            site.stored_offsets()[partition] > before[partition] for partition in partitions), 90)
+            site.stored_offsets().get(partition, 0) > before.get(partition, 0) for partition in partitions), 90)
 
     def begin(self, site):
         """A feed that goes on until finish()."""
