@@ -388,6 +388,8 @@ def show(results):
         ratio = f"{one['cpu_ratio_to_floor']:.2f}" if "cpu_ratio_to_floor" in one else "–"
         print(f"{case:<10} {one['trades_per_s']:>10,.0f} {one['cpu_s_per_million']:>14.2f} {100 * one.get('spread', 0):>5.0f} "
               f"{one['rss_peak_bytes'] / 1048576:>9.0f} {ratio:>12} {one['rate_ratio_to_floor']:>13.2f}")
+        if "cpu_ratio_to_reference" in one:
+            print(f"{'':<10} {one['cpu_ratio_to_reference']:.2f} times the CPU time of {os.environ['KLINED_REFERENCE_NAME']}")
     for case, one in results.items():
         if case in ("replay", "single", "wide"):
             continue
