@@ -18,6 +18,7 @@ namespace {
 constexpr std::int64_t kInt32Max = std::numeric_limits<std::int32_t>::max();
 constexpr std::int64_t kInt64Max = std::numeric_limits<std::int64_t>::max();
 constexpr std::size_t kAddressLimit = 64;
+constexpr std::size_t kLongestKept = 64;  // text of a time
 
 struct ChainName {
   std::string_view name;
@@ -259,6 +260,8 @@ bool TradeReader::read_token(Trade& trade) {
 UnixMilliseconds TradeReader::read_create_time() {
   const FieldValue value = value_of(Field::kCreateTime);
   if (value.kind != ValueKind::kText) return 0;
+  // What is too long to be a time of any use is not kept.
+  if (value.text.size() > kLongestKept) return parse_rfc3339(value.text).value_or(0);
   if (value.text != create_text_) {
     create_text_ = value.text;
     create_time_ = parse_rfc3339(value.text).value_or(0);

@@ -50,6 +50,8 @@ std::vector<std::string> shapes() {
           .then("nested", R"({"a":[1,{"b":"x"},null],"token_addr":"no"})")
           .str(),
       plain.with("pair_info", "null").with("clamp", "true").without("log_index").str(),
+      plain.with("create_time", R"("2025-06-01T12:00:00.251Z")").str(),
+      plain.with("create_time", R"("2025-06-01T12:00:00.)" + std::string(100, '7') + R"(Z")").str(),
       plain.renamed("tx_hash", "TxHash").with("mcap", R"("12e3")").then("symbol", "\"\xE6\x9F\xB4\xE7\x8A\xAC\"").str(),
       plain.with("pair_info", R"({"TokenAddr":"first","token_addr":"last"})").then("type", R"("add_position")").str(),
       plain.then("slot", R"("310870232")").then("empty", "{}").then("list", "[]").then("", R"("")").str(),
