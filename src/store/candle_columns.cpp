@@ -3,6 +3,7 @@
 #include <array>
 #include <charconv>
 #include <limits>
+#include <utility>
 
 namespace klined {
 
@@ -73,17 +74,76 @@ bool take_number(std::string_view& text, Number max, Number& out) {
   return true;
 }
 
+// A position as text, without an allocation.
+class PositionText {
+ public:
+  std::string_view write(const Position& position, const TopicNumbers& topics) {
+    char* end = text_.data();
+    const auto put = [this, &end](std::int64_t value) {
+      if (end != text_.data()) *end++ = ':';
+      end = std::to_chars(end, text_.data() + text_.size(), value).ptr;
+    };
+    put(position.block_time);
+    put(position.slot);
+    put(position.transaction_index);
+    put(position.log_index);
+    put(topics.number_of(position.log.topic_rank()));
+    put(position.log.partition());
+    put(position.offset);
+    put(position.index);
+    return {text_.data(), end};
+  }
+
+ private:
+  std::array<char, 8 * 21> text_;
+};
+
+// Values as the text of one row, with the interface of BulkRows.
+class TextRow {
+ public:
+  explicit TextRow(SqlText& sql) : sql_(sql) { sql_ << '('; }
+  ~TextRow() { sql_ << ')'; }
+  TextRow(const TextRow&) = delete;
+  TextRow& operator=(const TextRow&) = delete;
+
+  TextRow& integer(std::int64_t value) { return next().integer(value), *this; }
+  TextRow& real(double value) { return next().real(value), *this; }
+  TextRow& decimal(Decimal value) { return next().decimal(value), *this; }
+  TextRow& text(std::string_view value) { return next().quoted(value), *this; }
+
+ private:
+  SqlText& next() {
+    if (!std::exchange(first_, false)) sql_ << ',';
+    return sql_;
+  }
+
+  SqlText& sql_;
+  bool first_ = true;
+};
+
+// In the order of kColumns.
+template <typename Values>
+void put_row(Values& values, const CandleRow& row, const TopicNumbers& topics) {
+  const Candle& candle = row.candle;
+  values.integer(row.key.chain).text(row.key.pair).integer(row.key.time);
+  values.integer(candle.open_at).integer(candle.close_at());
+  for (const double price : {candle.open, candle.high, candle.low, candle.close}) values.real(price);
+  values.decimal(candle.amount_usd).decimal(candle.volume_token).real(candle.avg_price());
+  values.integer(candle.total_count()).integer(candle.buy_count).integer(candle.sell_count);
+  for (const double mcap : {candle.mcap_open, candle.mcap_high, candle.mcap_low, candle.mcap_close}) values.real(mcap);
+  values.real(candle.mkt_cap).real(candle.pump_point);
+  values.text(candle.token.view()).integer(candle.only_clamped ? 1 : 0);
+  PositionText text;
+  values.text(text.write(candle.price_first, topics));
+  values.text(text.write(candle.price_last, topics));
+  values.text(candle.last == candle.price_last ? std::string_view() : text.write(candle.last, topics));
+}
+
 }  // namespace
 
 void append_position(SqlText& sql, const Position& position, const TopicNumbers& topics) {
-  sql.integer(position.block_time) << ':';
-  sql.integer(position.slot) << ':';
-  sql.integer(position.transaction_index) << ':';
-  sql.integer(position.log_index) << ':';
-  sql.integer(topics.number_of(position.log.topic_rank())) << ':';
-  sql.integer(position.log.partition()) << ':';
-  sql.integer(position.offset) << ':';
-  sql.integer(position.index);
+  PositionText text;
+  sql << text.write(position, topics);
 }
 
 std::optional<Position> parse_position(std::string_view text, const TopicNumbers& topics) {
@@ -114,30 +174,22 @@ void append_upsert_head(SqlText& sql, Interval interval) {
 }
 
 void append_row(SqlText& sql, const CandleRow& row, const TopicNumbers& topics) {
-  const Candle& candle = row.candle;
-  sql << '(';
-  sql.integer(row.key.chain) << ',';
-  sql.quoted(row.key.pair) << ',';
-  sql.integer(row.key.time) << ',';
-  sql.integer(candle.open_at) << ',';
-  sql.integer(candle.close_at()) << ',';
-  for (const double price : {candle.open, candle.high, candle.low, candle.close}) sql.real(price) << ',';
-  sql.decimal(candle.amount_usd) << ',';
-  sql.decimal(candle.volume_token) << ',';
-  sql.real(candle.avg_price()) << ',';
-  for (const std::int64_t count : {candle.total_count(), candle.buy_count, candle.sell_count})
-    sql.integer(count) << ',';
-  for (const double mcap : {candle.mcap_open, candle.mcap_high, candle.mcap_low, candle.mcap_close})
-    sql.real(mcap) << ',';
-  sql.real(candle.mkt_cap) << ',';
-  sql.real(candle.pump_point) << ',';
-  sql.quoted(candle.token.view()) << (candle.only_clamped ? ",1,'" : ",0,'");
-  append_position(sql, candle.price_first, topics);
-  sql << "','";
-  append_position(sql, candle.price_last, topics);
-  sql << "','";
-  if (candle.last != candle.price_last) append_position(sql, candle.last, topics);
-  sql << "')";
+  TextRow values(sql);
+  put_row(values, row, topics);
+}
+
+void append_row(BulkRows& rows, const CandleRow& row, const TopicNumbers& topics) {
+  put_row(rows, row, topics);
+  rows.end_row();
+}
+
+std::string upsert_statement(Interval interval) {
+  SqlText sql;
+  append_upsert_head(sql, interval);
+  for (std::size_t i = 0; i < kColumns.size(); ++i) sql << (i == 0 ? "(?" : ",?");
+  sql << ')';
+  append_upsert_tail(sql);
+  return std::string(sql.view());
 }
 
 void append_upsert_tail(SqlText& sql) {

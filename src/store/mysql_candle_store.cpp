@@ -259,22 +259,46 @@ Status MySqlCandleStore::upsert_rows(const std::vector<CandleRow>& rows, const T
   std::ranges::sort(sorted, {}, [](const CandleRow* row) {
     return std::tuple(row->key.interval, row->key.chain, std::string_view(row->key.pair), row->key.time);
   });
-  const std::size_t size_limit = std::min(
-      kStatementSizeMax, connection_.max_packet() - std::min(connection_.max_packet(), kRowSizeMax + kTailSizeMax));
-  for (std::size_t begin = 0, end = 0; begin < sorted.size(); begin = end) {
-    const Interval interval = sorted[begin]->key.interval;
-    sql_.clear();
-    append_upsert_head(sql_, interval);
-    while (end < sorted.size() && end - begin < kRowsPerStatement && sorted[end]->key.interval == interval &&
-           (end == begin || sql_.size() < size_limit)) {
-      if (end > begin) sql_ << ',';
-      append_row(sql_, *sorted[end++], topics);
-    }
-    append_upsert_tail(sql_);
-    const Result<std::uint64_t> done = connection_.execute(sql_.view(), "write candles");
+  for (std::span<const CandleRow* const> rest = sorted; !rest.empty();) {
+    const auto other =
+        std::ranges::find_if(rest.first(std::min(rest.size(), kRowsPerStatement)),
+                             [&](const CandleRow* row) { return row->key.interval != rest.front()->key.interval; });
+    const std::span some = rest.first(static_cast<std::size_t>(other - rest.begin()));
+    const Result<std::size_t> done = connection_.takes_bulk() ? upsert_bulk(some, topics) : upsert_text(some, topics);
     if (!done) return std::unexpected(done.error());
+    rest = rest.subspan(*done);
   }
   return {};
+}
+
+std::size_t MySqlCandleStore::statement_size_limit() const {
+  const std::size_t packet = connection_.max_packet();
+  return std::min(kStatementSizeMax, packet - std::min(packet, kRowSizeMax + kTailSizeMax));
+}
+
+Result<std::size_t> MySqlCandleStore::upsert_text(std::span<const CandleRow* const> rows, const TopicNumbers& topics) {
+  std::size_t count = 0;
+  sql_.clear();
+  append_upsert_head(sql_, rows.front()->key.interval);
+  while (count < rows.size() && (count == 0 || sql_.size() < statement_size_limit())) {
+    if (count > 0) sql_ << ',';
+    append_row(sql_, *rows[count++], topics);
+  }
+  append_upsert_tail(sql_);
+  const Result<std::uint64_t> done = connection_.execute(sql_.view(), "write candles");
+  if (!done) return std::unexpected(done.error());
+  return count;
+}
+
+Result<std::size_t> MySqlCandleStore::upsert_bulk(std::span<const CandleRow* const> rows, const TopicNumbers& topics) {
+  bulk_rows_.clear();
+  while (bulk_rows_.size() < rows.size() && (bulk_rows_.size() == 0 || bulk_rows_.bytes() < statement_size_limit())) {
+    append_row(bulk_rows_, *rows[bulk_rows_.size()], topics);
+  }
+  const Result<bool> done =
+      connection_.execute_bulk(upsert_statement(rows.front()->key.interval), bulk_rows_, "write candles");
+  if (!done) return std::unexpected(done.error());
+  return *done ? bulk_rows_.size() : 0;
 }
 
 // ---- After doubt ---------------------------------------------------------------------------------------------------

@@ -129,12 +129,23 @@ Status MySqlConnection::set_up_session() {
   if (!packet->next()) return fatal("mysql: SELECT @@max_allowed_packet gave no row: is this a MySQL server?");
   max_packet_ = packet->unsigned_integer(0);
   was_open_before_ = true;
+  takes_bulk_ = options_.bulk && has_bulk_protocol();
   return {};
 }
 
+void MySqlConnection::close() {
+  handle_.reset();
+  statements_.clear();
+  takes_bulk_ = false;
+}
+
 Error MySqlConnection::take_error(std::string_view what) {
-  last_code_ = mysql_errno(handle_.get());
-  Error error = describe_error(options_, last_code_, mysql_error(handle_.get()), what);
+  return take_error(mysql_errno(handle_.get()), mysql_error(handle_.get()), what);
+}
+
+Error MySqlConnection::take_error(unsigned code, std::string_view text, std::string_view what) {
+  last_code_ = code;
+  Error error = describe_error(options_, code, text, what);
   if (is_connection_error(last_code_)) close();
   return error;
 }

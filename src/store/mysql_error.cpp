@@ -34,6 +34,7 @@ constexpr auto kMeanings = std::to_array<Meaning>({
     {1213, ErrorKind::kRetry, ""},  // deadlock
     {1317, ErrorKind::kRetry, ""},  // interrupted
     {1412, ErrorKind::kRetry, ""},  // table definition has changed
+    {1615, ErrorKind::kRetry, ""},  // a prepared statement's table has changed again and again
     {1637, ErrorKind::kRetry, ""},  // too many transactions
     {1969, ErrorKind::kRetry, ""},  // max_statement_time (MariaDB)
     {3024, ErrorKind::kRetry, ""},  // max_execution_time (MySQL)
@@ -59,6 +60,7 @@ constexpr auto kMeanings = std::to_array<Meaning>({
     {1160, ErrorKind::kRetry, ""},
     {1161, ErrorKind::kRetry, ""},
     {1184, ErrorKind::kRetry, ""},
+    {1243, ErrorKind::kRetry, ""},  // the session's prepared statements are gone
     {1927, ErrorKind::kRetry, ""},  // killed (MariaDB)
     {2000, ErrorKind::kRetry, ""},
     {2002, ErrorKind::kRetry, kAddress},
@@ -98,7 +100,7 @@ constexpr auto kMeanings = std::to_array<Meaning>({
 });
 
 constexpr auto kConnectionErrors =
-    std::to_array<unsigned>({1053, 1077, 1079, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 3169, 4031});
+    std::to_array<unsigned>({1053, 1077, 1079, 1152, 1158, 1159, 1160, 1161, 1184, 1243, 1927, 3169, 4031});
 
 }  // namespace
 

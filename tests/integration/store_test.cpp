@@ -163,7 +163,18 @@ void expect_same(std::vector<CandleRow> actual, std::vector<CandleRow> expected)
   }
 }
 
-TEST_F(StoreTest, RowsReadBackBitForBit) {
+// By both ways to write rows: as text, and by the bulk protocol, which MariaDB has.
+class StoreRowsTest : public StoreTest, public testing::WithParamInterface<bool> {
+ protected:
+  void SetUp() override {
+    options_.bulk = GetParam();
+    StoreTest::SetUp();
+  }
+};
+INSTANTIATE_TEST_SUITE_P(TextAndBulk, StoreRowsTest, testing::Bool(),
+                         [](const auto& test) { return test.param ? "Bulk" : "Text"; });
+
+TEST_P(StoreRowsTest, RowsReadBackBitForBit) {
   MySqlCandleStore store = claimed_store();
   const std::vector<CandleRow> rows = hard_rows();
   const Status done = store.commit(commit_from(100, rows));
@@ -185,7 +196,7 @@ TEST_F(StoreTest, RowsReadBackBitForBit) {
   expect_same(*again, changed);
 }
 
-TEST_F(StoreTest, ColumnsHoldWhatTheContractSays) {
+TEST_P(StoreRowsTest, ColumnsHoldWhatTheContractSays) {
   MySqlCandleStore store = claimed_store();
   ASSERT_TRUE(store.commit(commit_from(100, {row(1'768'999'980)})));
   EXPECT_EQ(
@@ -196,6 +207,58 @@ TEST_F(StoreTest, ColumnsHoldWhatTheContractSays) {
           "1.500000000000|2|3|2|1|0|0|So11111111111111111111111111111111111111112|0|1768999980:7:0:0:1:1:100:1|"
           "1768999985:8:0:0:1:2:101:0|");
   EXPECT_EQ(ask("SELECT ABS(TIMESTAMPDIFF(SECOND,updated_at,UTC_TIMESTAMP()))<60 FROM trade_kline_1m"), "1");
+}
+
+TEST_P(StoreRowsTest, WritesTheWayThatItShould) {
+  MySqlCandleStore store = claimed_store();
+  ASSERT_TRUE(store.commit(commit_from(100, {row(0)})));
+#ifdef LIBMARIADB
+  const bool has_bulk = ask("SELECT VERSION()").find("MariaDB") != std::string::npos;
+#else
+  const bool has_bulk = false;
+#endif
+  EXPECT_EQ(store.connection().takes_bulk(), has_bulk && GetParam());
+}
+
+// Bulk statements are prepared once a connection, and tables may change behind them.
+TEST_P(StoreRowsTest, TablesMayChangeBetweenCommits) {
+  MySqlCandleStore store = claimed_store();
+  ASSERT_TRUE(store.commit(commit_from(100, {row(0), row(0, kPair, Interval::k5m)})));
+  run("ALTER TABLE trade_kline_1m ADD COLUMN note VARCHAR(10) NOT NULL DEFAULT 'n' AFTER pair_address");
+  ASSERT_TRUE(store.commit(commit_from(110, {row(60), row(300, kPair, Interval::k5m)})));
+  run("CREATE TABLE other LIKE trade_kline_1m");
+  run("RENAME TABLE trade_kline_1m TO old, other TO trade_kline_1m");
+  ASSERT_TRUE(store.commit(commit_from(120, {row(120)})));
+  EXPECT_EQ(ask("SELECT candle_time FROM old ORDER BY 1"), "0\n60");
+  EXPECT_EQ(ask("SELECT candle_time,close_pos,note FROM trade_kline_1m"), "120|125:8:0:0:1:2:101:0|n");
+}
+
+TEST_P(StoreRowsTest, ATableThatIsGoneSaysWhatToDo) {
+  MySqlCandleStore store = claimed_store();
+  ASSERT_TRUE(store.commit(commit_from(100, {row(0)})));
+  run("DROP TABLE trade_kline_1m");
+  run("DROP TABLE trade_kline_5m");
+  for (const Interval interval : {Interval::k1m, Interval::k5m}) {  // 5m: not even prepared
+    const Status done = store.commit(commit_from(110, {row(0, kPair, Interval::k1d), row(0, kPair, interval)}));
+    EXPECT_EQ(kind(done), ErrorKind::kFatal);
+    EXPECT_THAT(message(done), AllOf(HasSubstr("1146"), HasSubstr("klined init")));
+  }
+  EXPECT_EQ(ask("SELECT COUNT(*) FROM trade_kline_1d"), "0") << "all or nothing";
+  EXPECT_TRUE(store.commit(commit_from(110, {row(0, kPair, Interval::k1d)}))) << "the connection is still good";
+}
+
+// A commit's rows are several statements: of 1,000 rows at most, of one interval each.
+TEST_P(StoreRowsTest, ManyIntervalsAndManyRows) {
+  MySqlCandleStore store = claimed_store();
+  std::vector<CandleRow> rows;
+  for (int i = 0; i < 2'100; ++i) rows.push_back(row(60 * i));
+  for (int i = 0; i < 1'000; ++i) rows.push_back(row(300 * i, kPair, Interval::k5m));
+  rows.push_back(row(0, kPair, Interval::k1M));
+  for (CandleRow& r : rows) r.candle.sell_count = r.key.time;
+  ASSERT_TRUE(store.commit(commit_from(100, rows)));
+  const auto loaded = store.load(keys_of(rows));
+  ASSERT_TRUE(loaded) << message(loaded);
+  expect_same(*loaded, rows);
 }
 
 TEST_F(StoreTest, LoadsManyKeysAStatement) {
@@ -210,7 +273,7 @@ TEST_F(StoreTest, LoadsManyKeysAStatement) {
   EXPECT_EQ(loaded->size(), keys.size());
 }
 
-TEST_F(StoreTest, SumsThatNoColumnHoldsAreRefusedNotCut) {
+TEST_P(StoreRowsTest, SumsThatNoColumnHoldsAreRefusedNotCut) {
   MySqlCandleStore store = claimed_store();
   CandleRow wide = row(0);
   wide.key.pair = std::string(65, 'x');
@@ -221,7 +284,7 @@ TEST_F(StoreTest, SumsThatNoColumnHoldsAreRefusedNotCut) {
   EXPECT_EQ(ask("SELECT MIN(next_offset) FROM stream_offset"), "100") << "all or nothing";
 }
 
-TEST_F(StoreTest, TenThousandRowsInOneCommit) {
+TEST_P(StoreRowsTest, TenThousandRowsInOneCommit) {
   MySqlCandleStore store = claimed_store();
   std::vector<CandleRow> rows;
   for (int i = 0; i < 10'000; ++i) {

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "klined/core/series.hpp"
+#include "klined/store/bulk_rows.hpp"
 #include "klined/store/mysql_connection.hpp"
 #include "klined/store/sql_text.hpp"
 #include "klined/store/topic_numbers.hpp"
@@ -24,6 +26,10 @@ void append_row(SqlText& sql, const CandleRow& row, const TopicNumbers& topics);
 inline constexpr std::size_t kRowSizeMax = 2048;
 // "ON DUPLICATE KEY UPDATE …"
 void append_upsert_tail(SqlText& sql);
+
+// The same as a statement with a '?' for each value, and the values of one row for it, at most kRowSizeMax bytes.
+std::string upsert_statement(Interval interval);
+void append_row(BulkRows& rows, const CandleRow& row, const TopicNumbers& topics);
 
 // Which columns a SELECT lists, and read_candle() reads: with the positions, a candle merges with others; without, it
 // can only be shown (its positions hold the block times of `last`, and nothing else).

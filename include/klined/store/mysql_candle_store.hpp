@@ -79,13 +79,19 @@ class MySqlCandleStore final : public CandleStore {
   Status register_pairs(const std::vector<PairPlace>& pairs, const TopicNumbers& topics);
   Status check_pairs(std::span<const PairPlace> pairs, const TopicNumbers& topics);
   Status upsert_rows(const std::vector<CandleRow>& rows, const TopicNumbers& topics);
+  // Write the first rows of `rows`, of one interval, by one statement, and return how many: at least one, but none
+  // where upsert_bulk() found that it is refused.
+  Result<std::size_t> upsert_text(std::span<const CandleRow* const> rows, const TopicNumbers& topics);
+  Result<std::size_t> upsert_bulk(std::span<const CandleRow* const> rows, const TopicNumbers& topics);
+  std::size_t statement_size_limit() const;
   Result<std::vector<StoredOffset>> read_offsets(const LaneCommit& commit, const StoreClaim::Terms& terms,
                                                  bool locking);
   Error fenced(const LaneCommit& commit, const StoreClaim::Terms& terms);
 
   MySqlConnection connection_;
   std::shared_ptr<StoreClaim> claim_;
-  SqlText sql_;  // built again for each statement
+  SqlText sql_;         // built again for each statement
+  BulkRows bulk_rows_;  // the same
 };
 
 }  // namespace klined

@@ -5,12 +5,14 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 
 #include "klined/base/error.hpp"
+#include "klined/store/bulk_rows.hpp"
 
 namespace klined {
 
@@ -39,6 +41,8 @@ struct MySqlOptions {
   // The server gives the session up after so long without a word: the locks of a vanished host, or of a process that
   // hangs in the middle of a transaction, go with it.
   std::chrono::seconds idle_timeout{60};
+  // Use MariaDB's bulk protocol where client and server have it.
+  bool bulk = true;
 };
 
 // What a client-library error means for the caller, with a remedy for those that somebody must mend. COMMIT has rules
@@ -94,13 +98,19 @@ class MySqlConnection {
   const MySqlOptions& options() const { return options_; }
   // Opens the connection where it is not open.
   Status connect();
-  void close() { handle_.reset(); }
+  void close();
   bool is_open() const { return handle_ != nullptr; }
 
   // Starts a transaction; on a new connection where the old one was given up by the server meanwhile.
   Status begin(std::string_view what);
   // A statement without rows, inside of a transaction or on its own. Returns the number of matched rows.
   Result<std::uint64_t> execute(std::string_view sql, std::string_view what);
+  // True where execute_bulk() may be used on the connection that is open.
+  bool takes_bulk() const { return takes_bulk_; }
+  // Runs an INSERT, with a '?' for each value, for many rows. The server parses its text once a connection, and never
+  // the values: it needs half the CPU time that it needs for the same rows as text. False where the server refuses to
+  // prepare it: then nothing has happened, and takes_bulk() is false from now on.
+  Result<bool> execute_bulk(const std::string& sql, const BulkRows& rows, std::string_view what);
   // A statement with rows, inside of a transaction.
   Result<SqlRows> query(std::string_view sql, std::string_view what);
   // The same outside of one: asked again on a new connection where the old one was given up meanwhile.
@@ -122,15 +132,23 @@ class MySqlConnection {
   Status set_up_session();
   Status send(std::string_view sql, std::string_view what);
   Error take_error(std::string_view what);
+  Error take_error(unsigned code, std::string_view text, std::string_view what);
+  bool has_bulk_protocol() const;
 
   struct Close {
     void operator()(MYSQL* handle) const { mysql_close(handle); }
   };
+  struct CloseStatement {
+    void operator()(MYSQL_STMT* statement) const { mysql_stmt_close(statement); }
+  };
   MySqlOptions options_;
+  // By their text. They outlive the connection: so nothing is sent to a server that may hang when they are closed.
+  std::map<std::string, std::unique_ptr<MYSQL_STMT, CloseStatement>> statements_;
   std::unique_ptr<MYSQL, Close> handle_;
   std::size_t max_packet_ = 0;
   unsigned last_code_ = 0;
   bool was_open_before_ = false;
+  bool takes_bulk_ = false;
 };
 
 }  // namespace klined

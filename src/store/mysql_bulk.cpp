@@ -1,0 +1,108 @@
+// MariaDB's bulk protocol: a prepared statement runs for many rows of values, which come in binary form. MySQL and its
+// client don't have it.
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <utility>
+#include <vector>
+
+#include "klined/base/assertion.hpp"
+#include "klined/store/mysql_connection.hpp"
+
+namespace klined {
+
+#ifdef LIBMARIADB
+
+namespace {
+
+enum_field_types type_of(BulkRows::Type type) {
+  switch (type) {
+    case BulkRows::Type::kInteger: return MYSQL_TYPE_LONGLONG;
+    case BulkRows::Type::kReal: return MYSQL_TYPE_DOUBLE;
+    case BulkRows::Type::kDecimal: return MYSQL_TYPE_NEWDECIMAL;
+    case BulkRows::Type::kText: break;
+  }
+  return MYSQL_TYPE_BLOB;  // bytes: a text would be converted from the connection's characters to the column's
+}
+
+// The client library reads what it is bound to, and takes no pointer to const for it.
+template <typename T>
+T* unconst(const T* data) {
+  return const_cast<T*>(data);  // NOLINT(cppcoreguidelines-pro-type-const-cast)
+}
+
+// Rows as the client library takes them: for each column an array of numbers, or of pointers and lengths.
+class Binds {
+ public:
+  explicit Binds(const BulkRows& rows) : texts_(rows.columns().size()), binds_(rows.columns().size()) {
+    for (std::size_t i = 0; i < binds_.size(); ++i) {
+      const BulkRows::Column& column = rows.columns()[i];
+      binds_[i].buffer_type = type_of(column.type);
+      if (!column.is_text()) {
+        binds_[i].buffer = unconst(column.numbers.data());
+        continue;
+      }
+      const char* next = column.texts.data();
+      for (const unsigned long length : column.lengths) texts_[i].push_back(std::exchange(next, next + length));
+      binds_[i].buffer = texts_[i].data();
+      binds_[i].length = unconst(column.lengths.data());
+    }
+  }
+  MYSQL_BIND* data() { return binds_.data(); }
+  std::size_t size() const { return binds_.size(); }
+
+ private:
+  std::vector<std::vector<const char*>> texts_;
+  std::vector<MYSQL_BIND> binds_;
+};
+
+}  // namespace
+
+bool MySqlConnection::has_bulk_protocol() const {
+  unsigned long extended = 0;  // MariaDB's own capabilities, from bit 32 on
+  if (mariadb_get_infov(handle_.get(), MARIADB_CONNECTION_EXTENDED_SERVER_CAPABILITIES, &extended) != 0) return false;
+  return (extended & (MARIADB_CLIENT_STMT_BULK_OPERATIONS >> 32U)) != 0;
+}
+
+Result<bool> MySqlConnection::execute_bulk(const std::string& sql, const BulkRows& rows, std::string_view what) {
+  if (!is_open()) return retry(fmt::format("mysql: the connection was closed before it could {}", what));
+  KLINED_ASSERT(takes_bulk_ && rows.size() > 0, "takes_bulk() was asked, and there is something to write");
+  // The statement is prepared again next time.
+  const auto failed = [&](MYSQL_STMT* statement) {
+    Error error = take_error(mysql_stmt_errno(statement), mysql_stmt_error(statement), what);
+    statements_.erase(sql);
+    return std::unexpected(std::move(error));
+  };
+  last_code_ = 0;
+  auto known = statements_.find(sql);
+  if (known == statements_.end()) {
+    std::unique_ptr<MYSQL_STMT, CloseStatement> made(mysql_stmt_init(handle_.get()));
+    KLINED_ASSERT(made != nullptr, "memory for a statement");
+    if (mysql_stmt_prepare(made.get(), sql.data(), sql.size()) != 0) {
+      if (is_connection_error(mysql_stmt_errno(made.get()))) return failed(made.get());
+      spdlog::warn("the server prepares no statement, so rows are written as text, which costs it more: {}",
+                   mysql_stmt_error(made.get()));
+      takes_bulk_ = false;
+      return false;
+    }
+    known = statements_.emplace(sql, std::move(made)).first;
+  }
+  MYSQL_STMT* const statement = known->second.get();
+  Binds binds(rows);
+  KLINED_ASSERT(mysql_stmt_param_count(statement) == binds.size(), "a value for each '?'");
+  auto count = static_cast<unsigned>(rows.size());
+  if (mysql_stmt_attr_set(statement, STMT_ATTR_ARRAY_SIZE, &count) != 0) return failed(statement);
+  if (mysql_stmt_bind_param(statement, binds.data()) != 0) return failed(statement);
+  if (mysql_stmt_execute(statement) != 0) return failed(statement);
+  return true;
+}
+
+#else
+
+bool MySqlConnection::has_bulk_protocol() const { return false; }
+
+Result<bool> MySqlConnection::execute_bulk(const std::string&, const BulkRows&, std::string_view) { return false; }
+
+#endif
+
+}  // namespace klined
