@@ -124,7 +124,9 @@ bool Lane::can_apply(const DecodedBatch& batch) { return takes_trades() && has_r
 bool Lane::takes_trades() const {
   if (failed_ || flush_step_ == FlushStep::kDraining || has_unsent()) return false;
   if (loads_in_flight_ >= kLoadsInFlight) return false;
-  return flush_step_ == FlushStep::kNone || book_.dirty_count() < 4 * flush_now().rows;
+  // During a commit the next one grows, but while catching up not beyond what makes it due.
+  const std::size_t growth = now_.catching_up ? 1 : 4;
+  return flush_step_ == FlushStep::kNone || book_.dirty_count() < growth * flush_now().rows;
 }
 
 // Every trade may be a new pair's, and make a candle at each interval.

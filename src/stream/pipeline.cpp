@@ -55,7 +55,9 @@ LaneOptions lane_options(const Config& config, const Claim& claim, std::int32_t 
   options.caches = caches;
   options.publish_interval = config.output.publish_interval;
   options.flush = {config.mysql.flush_interval, share(config.mysql.flush_rows)};
-  options.catch_up_flush = {config.mysql.catch_up_flush_interval, share(config.mysql.catch_up_flush_rows)};
+  // Of each lane's commit: there the fewest rows are written where many trades come between two commits.
+  options.catch_up_flush = {config.mysql.catch_up_flush_interval,
+                            static_cast<std::size_t>(config.mysql.catch_up_flush_rows)};
   options.candle_limit = memory_plan(config.engine.memory_limit).lanes / static_cast<std::size_t>(lanes);
   return options;
 }
