@@ -209,24 +209,27 @@ class Bench:
             runs.append(self.klined(topic, trades, lambda site: bare.append(self.upserts(site)) or {}, **ROOMY))
             say(f"wide: {runs[-1]['rows_per_s']:,.0f} rows/s, {runs[-1]['cpu_s_per_million']:.2f} CPU s a million trades; "
                 f"bare upserts in the same order {bare[-1]['rows_per_s']:,.0f} rows/s, "
-                f"by key {bare[-1]['by_key_rows_per_s']:,.0f}")
+                f"by key {bare[-1]['by_key_rows_per_s']:,.0f}, as text {bare[-1]['text_rows_per_s']:,.0f}")
         found = {name: median(runs, name)
                  for name in ("trades_per_s", "cpu_s_per_million", "rss_peak_bytes", "rows", "rows_per_s")}
         found["bare_rows_per_s"] = median(bare, "rows_per_s")
         found["bare_by_key_rows_per_s"] = median(bare, "by_key_rows_per_s")
+        found["bare_text_rows_per_s"] = median(bare, "text_rows_per_s")
         found["rate_ratio_to_floor"] = statistics.median(
             run["rows_per_s"] / other["rows_per_s"] for run, other in zip(runs, bare))
         found["spread"] = spread(runs, "cpu_s_per_million")
         return found
 
     def upserts(self, site):
-        """What only writes the same rows: in the order in which klined wrote them, and in the order that costs least."""
+        """What only writes the same rows: in the order in which klined wrote them, by the same protocol and as text, and in
+        the order that costs least."""
         stack = site.stack
         connections = max(2, os.cpu_count() or 1)  # as many as klined commits by
         found = {}
-        for name, order in (("rows_per_s", "written"), ("by_key_rows_per_s", "key")):
+        for name, way, order in (("rows_per_s", "bulk", "written"), ("by_key_rows_per_s", "bulk", "key"),
+                                 ("text_rows_per_s", "text", "written")):
             one = self.program("klined_upserts", stack.mysql_host, stack.mysql_port, stack.mysql_user, site.database,
-                               connections, order, MYSQL_PWD=os.environ["KLINED_STACK_MYSQL_PASSWORD"])
+                               connections, way, order, MYSQL_PWD=os.environ["KLINED_STACK_MYSQL_PASSWORD"])
             found[name] = one["rows"] / one["seconds"]
         return found
 

@@ -1,20 +1,18 @@
 // What the `wide` case is compared with: the same rows, by the same kind of statement over as many connections, and
 // nothing else. No Kafka, no parsing, no candles, no offsets.
 //
-//   klined_upserts HOST PORT USER DATABASE CONNECTIONS ORDER   (the password in MYSQL_PWD)
+//   klined_upserts HOST PORT USER DATABASE CONNECTIONS text|bulk ORDER   (the password in MYSQL_PWD)
 //
 // Reads all rows of DATABASE's candle tables, makes the statements, empties the tables, and then measures how fast the
-// statements fill them again: 1,000 rows a statement, 4 statements a transaction. ORDER is `key`, by which a
-// statement's rows lie side by side in the table, or `written`: the order in which klined wrote them last, each
-// statement by key. Prints {"rows": …, "seconds": …, "cpu_s": …, "rss_peak_bytes": …}. Exit status 1 where the server
-// refuses.
-
-#include <mysql.h>
-
+// statements fill them again: 1,000 rows a statement, 4 statements a transaction. `bulk` is MariaDB's protocol for many
+// rows of a prepared statement. ORDER is `key`, by which a statement's rows lie side by side in the table, or
+// `written`: the order in which klined wrote them last, each statement by key. Prints {"rows": …, "seconds": …,
+// "cpu_s": …, "rss_peak_bytes": …}. Exit status 1 where the server refuses, or has no bulk protocol.
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <cstdlib>
-#include <memory>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -22,6 +20,7 @@
 
 #include <fmt/format.h>
 
+#include "klined/store/mysql_connection.hpp"
 #include "measure.hpp"
 
 namespace klined::bench {
@@ -32,113 +31,142 @@ constexpr std::size_t kStatementsATransaction = 4;
 const std::string kByKey = "chain_id, pair_address, candle_time";
 const std::string kAsWritten = "updated_at, " + kByKey;
 
-struct Server {
-  std::string host;
-  unsigned port = 0;
-  std::string user;
-  std::string password;
-  std::string database;
+MySqlConnection connect(const MySqlOptions& options) {
+  MySqlConnection connection(options);
+  if (const Status status = connection.connect(); !status) throw std::runtime_error(status.error().message);
+  return connection;
+}
+
+void check(const auto& result) {
+  if (!result) throw std::runtime_error(result.error().message);
+}
+
+void run_sql(MySqlConnection& connection, const std::string& sql) { check(connection.execute(sql, "write rows")); }
+
+SqlRows ask(MySqlConnection& connection, const std::string& sql) {
+  Result<SqlRows> rows = connection.ask(sql, "read rows");
+  check(rows);
+  return std::move(*rows);
+}
+
+// A statement with its rows: as text, or for the bulk protocol.
+struct Statement {
+  std::string sql;
+  BulkRows rows;  // empty: they are in the text
 };
 
-class Connection {
- public:
-  explicit Connection(const Server& server) : handle_(mysql_init(nullptr), &mysql_close) {
-    if (mysql_real_connect(handle_.get(), server.host.c_str(), server.user.c_str(), server.password.c_str(),
-                           server.database.c_str(), server.port, nullptr, 0) == nullptr) {
-      throw std::runtime_error(mysql_error(handle_.get()));
-    }
-  }
-
-  void run(const std::string& sql) {
-    if (mysql_real_query(handle_.get(), sql.data(), sql.size()) != 0)
-      throw std::runtime_error(mysql_error(handle_.get()));
-  }
-
-  // Calls `take` with the fields of each row.
-  template <typename Take>
-  void ask(const std::string& sql, Take take) {
-    run(sql);
-    const std::unique_ptr<MYSQL_RES, decltype(&mysql_free_result)> result(mysql_use_result(handle_.get()),
-                                                                          &mysql_free_result);
-    if (!result) throw std::runtime_error(mysql_error(handle_.get()));
-    const unsigned columns = mysql_num_fields(result.get());
-    while (MYSQL_ROW row = mysql_fetch_row(result.get())) take(row, columns);
-  }
-
- private:
-  std::unique_ptr<MYSQL, decltype(&mysql_close)> handle_;
+struct Column {
+  std::string name;
+  std::string type;  // "bigint(20)"
+  bool is_key = false;
 };
+
+std::vector<Column> columns_of(MySqlConnection& connection, const std::string& table) {
+  std::vector<Column> columns;
+  SqlRows rows = ask(connection, fmt::format("SHOW COLUMNS FROM {}", table));
+  while (rows.next()) {
+    if (rows.text(0) == "updated_at") continue;
+    columns.push_back({std::string(rows.text(0)), std::string(rows.text(1)), rows.text(3) == "PRI"});
+  }
+  return columns;
+}
+
+void put_value(BulkRows& values, const Column& column, SqlRows& rows, unsigned at) {
+  if (column.type.starts_with("double")) {
+    values.real(rows.real(at));
+  } else if (column.type.starts_with("decimal")) {
+    values.decimal(Decimal::parse_column(rows.text(at)).value());
+  } else if (column.type.find("int") != std::string::npos) {
+    values.integer(rows.integer(at));
+  } else {
+    values.text(rows.text(at));
+  }
+}
 
 // The statements that write all rows of a table again. Values need no escapes: they are numbers and addresses.
-std::vector<std::string> statements_of(Connection& connection, const std::string& table, const std::string& order) {
-  std::string columns;
+std::vector<Statement> statements_of(MySqlConnection& connection, const std::string& table, bool bulk,
+                                     const std::string& order) {
+  const std::vector<Column> columns = columns_of(connection, table);
+  std::string names;
   std::string updates;
-  connection.ask(fmt::format("SHOW COLUMNS FROM {}", table), [&](MYSQL_ROW row, unsigned) {
-    const std::string name = row[0];
-    if (name == "updated_at") return;
-    columns += fmt::format("{}`{}`", columns.empty() ? "" : ",", name);
-    const std::string key = row[3];
-    if (key != "PRI") updates += fmt::format("{}`{}`=VALUES(`{}`)", updates.empty() ? "" : ",", name, name);
-  });
-  std::vector<std::string> statements;
-  std::string values;
-  std::size_t rows = 0;
-  const auto finish = [&] {
-    if (rows == 0) return;
-    statements.push_back(
-        fmt::format("INSERT INTO {} ({}) VALUES {} ON DUPLICATE KEY UPDATE {}", table, columns, values, updates));
-    values.clear();
-    rows = 0;
+  std::string marks;
+  for (const Column& column : columns) {
+    names += fmt::format("{}`{}`", names.empty() ? "" : ",", column.name);
+    marks += marks.empty() ? "?" : ",?";
+    if (column.is_key) continue;
+    updates += fmt::format("{}`{}`=VALUES(`{}`)", updates.empty() ? "" : ",", column.name, column.name);
+  }
+  const auto sql_of = [&](const std::string& values) {
+    return fmt::format("INSERT INTO {} ({}) VALUES {} ON DUPLICATE KEY UPDATE {}", table, names, values, updates);
   };
-  connection.ask(fmt::format("SELECT {} FROM {} ORDER BY {}", columns, table, order),
-                 [&](MYSQL_ROW row, unsigned count) {
-                   values += values.empty() ? "(" : ",(";
-                   for (unsigned i = 0; i < count; ++i) {
-                     values += i == 0 ? "" : ",";
-                     values += row[i] == nullptr ? "NULL" : fmt::format("'{}'", row[i]);
-                   }
-                   values += ')';
-                   if (++rows == kRowsAStatement) finish();
-                 });
-  finish();
+  std::vector<Statement> statements;
+  std::string values;
+  std::size_t count = 0;
+  SqlRows rows = ask(connection, fmt::format("SELECT {} FROM {} ORDER BY {}", names, table, order));
+  while (rows.next()) {
+    if (bulk) {
+      if (count == 0) statements.push_back({sql_of("(" + marks + ")"), {}});
+      for (unsigned i = 0; i < rows.columns(); ++i) put_value(statements.back().rows, columns[i], rows, i);
+      statements.back().rows.end_row();
+    } else {
+      values += count == 0 ? "(" : ",(";
+      for (unsigned i = 0; i < rows.columns(); ++i) values += fmt::format("{}'{}'", i == 0 ? "" : ",", rows.text(i));
+      values += ')';
+    }
+    if (++count < kRowsAStatement) continue;
+    if (!bulk) statements.push_back({sql_of(values), {}});
+    values.clear();
+    count = 0;
+  }
+  if (!values.empty()) statements.push_back({sql_of(values), {}});
   return statements;
 }
 
-void write_all(const Server& server, const std::vector<std::string>& statements, std::size_t connections) {
+void write_all(const MySqlOptions& server, const std::vector<Statement>& statements, std::size_t connections) {
   std::atomic<std::size_t> next{0};
   std::vector<std::jthread> threads;
   for (std::size_t i = 0; i < connections; ++i) {
     threads.emplace_back([&] {
-      Connection connection(server);
+      MySqlConnection connection = connect(server);
       for (;;) {
         const std::size_t begin = next.fetch_add(kStatementsATransaction);
         if (begin >= statements.size()) return;
-        connection.run("BEGIN");
+        run_sql(connection, "BEGIN");
         for (std::size_t s = begin; s < std::min(begin + kStatementsATransaction, statements.size()); ++s) {
-          connection.run(statements[s]);
+          const auto& [sql, rows] = statements[s];
+          if (rows.size() == 0) {
+            run_sql(connection, sql);
+          } else {
+            check(connection.execute_bulk(sql, rows, "write rows"));
+          }
         }
-        connection.run("COMMIT");
+        run_sql(connection, "COMMIT");
       }
     });
   }
 }
 
-void run(const Server& server, std::size_t connections, const std::string& order) {
-  Connection connection(server);
+void run(const MySqlOptions& server, std::size_t connections, bool bulk, const std::string& order) {
+  MySqlConnection connection = connect(server);
+  if (bulk && !connection.takes_bulk()) throw std::runtime_error("the server has no bulk protocol");
   std::vector<std::string> tables;
-  connection.ask("SHOW TABLES LIKE 'trade\\_kline\\_%'", [&](MYSQL_ROW row, unsigned) { tables.emplace_back(row[0]); });
-  std::vector<std::string> statements;
-  std::int64_t rows = 0;
-  for (const std::string& table : tables) {
-    connection.ask(fmt::format("SELECT COUNT(*) FROM {}", table),
-                   [&](MYSQL_ROW row, unsigned) { rows += std::atoll(row[0]); });
-    for (std::string& statement : statements_of(connection, table, order)) statements.push_back(std::move(statement));
+  for (SqlRows rows = ask(connection, "SHOW TABLES LIKE 'trade\\_kline\\_%'"); rows.next();) {
+    tables.emplace_back(rows.text(0));
   }
-  for (const std::string& table : tables) connection.run(fmt::format("TRUNCATE TABLE {}", table));
+  std::vector<Statement> statements;
+  std::int64_t count = 0;
+  for (const std::string& table : tables) {
+    SqlRows rows = ask(connection, fmt::format("SELECT COUNT(*) FROM {}", table));
+    if (rows.next()) count += rows.integer(0);
+    for (Statement& statement : statements_of(connection, table, bulk, order)) {
+      statements.push_back(std::move(statement));
+    }
+  }
+  for (const std::string& table : tables) run_sql(connection, fmt::format("TRUNCATE TABLE {}", table));
   const double cpu_before = cpu_seconds();
   const Stopwatch watch;
   write_all(server, statements, connections);
-  fmt::print("{{\"rows\": {}, \"seconds\": {:.3f}, \"cpu_s\": {:.3f}, \"rss_peak_bytes\": {}}}\n", rows,
+  fmt::print("{{\"rows\": {}, \"seconds\": {:.3f}, \"cpu_s\": {:.3f}, \"rss_peak_bytes\": {}}}\n", count,
              watch.seconds(), cpu_seconds() - cpu_before, peak_rss_bytes());
 }
 
@@ -146,17 +174,24 @@ void run(const Server& server, std::size_t connections, const std::string& order
 }  // namespace klined::bench
 
 int main(int argc, char** argv) {
-  const std::string order = argc == 7 ? argv[6] : "";
-  if (order != "key" && order != "written") {
+  const std::string way = argc == 8 ? argv[6] : "";
+  const std::string order = argc == 8 ? argv[7] : "";
+  if ((way != "text" && way != "bulk") || (order != "key" && order != "written")) {
     fmt::print(stderr,
-               "usage: klined_upserts HOST PORT USER DATABASE CONNECTIONS key|written (the password in MYSQL_PWD)\n");
+               "usage: klined_upserts HOST PORT USER DATABASE CONNECTIONS text|bulk key|written (the password in "
+               "MYSQL_PWD)\n");
     return 2;
   }
   try {
     const char* password = std::getenv("MYSQL_PWD");
-    const klined::bench::Server server{argv[1], static_cast<unsigned>(std::atoi(argv[2])), argv[3],
-                                       password != nullptr ? password : "", argv[4]};
-    klined::bench::run(server, static_cast<std::size_t>(std::atoi(argv[5])),
+    klined::MySqlOptions server;
+    server.host = argv[1];
+    server.port = std::atoi(argv[2]);
+    server.user = argv[3];
+    server.password = password != nullptr ? password : "";
+    server.database = argv[4];
+    server.read_timeout = server.idle_timeout = std::chrono::hours(1);
+    klined::bench::run(server, static_cast<std::size_t>(std::atoi(argv[5])), way == "bulk",
                        order == "key" ? klined::bench::kByKey : klined::bench::kAsWritten);
   } catch (const std::exception& error) {
     fmt::print(stderr, "klined_upserts: {}\n", error.what());
