@@ -247,6 +247,20 @@ TEST_P(StoreRowsTest, ATableThatIsGoneSaysWhatToDo) {
   EXPECT_TRUE(store.commit(commit_from(110, {row(0, kPair, Interval::k1d)}))) << "the connection is still good";
 }
 
+// MariaDB before the mend of MDEV-24411 takes only one row of a bulk statement where a table has triggers.
+TEST_P(StoreRowsTest, ATriggerTakesNoRowAway) {
+  run("CREATE TABLE seen (candle_time BIGINT NOT NULL PRIMARY KEY)");
+  run("CREATE TRIGGER after_insert AFTER INSERT ON trade_kline_1m FOR EACH ROW REPLACE INTO seen VALUES "
+      "(NEW.candle_time)");
+  MySqlCandleStore store = claimed_store();
+  std::vector<CandleRow> rows;
+  for (int i = 0; i < 50; ++i) rows.push_back(row(60 * i));
+  ASSERT_TRUE(store.commit(commit_from(100, rows)));
+  ASSERT_TRUE(store.commit(commit_from(110, rows)));
+  EXPECT_EQ(ask("SELECT COUNT(*) FROM trade_kline_1m"), "50");
+  EXPECT_EQ(ask("SELECT COUNT(*) FROM seen"), "50");
+}
+
 // A commit's rows are several statements: of 1,000 rows at most, of one interval each.
 TEST_P(StoreRowsTest, ManyIntervalsAndManyRows) {
   MySqlCandleStore store = claimed_store();

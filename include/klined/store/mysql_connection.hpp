@@ -109,7 +109,7 @@ class MySqlConnection {
   bool takes_bulk() const { return takes_bulk_; }
   // Runs an INSERT, with a '?' for each value, for many rows. The server parses its text once a connection, and never
   // the values: it needs half the CPU time that it needs for the same rows as text. False where the server refuses to
-  // prepare it: then nothing has happened, and takes_bulk() is false from now on.
+  // prepare it, or did not take all rows: they must be written as text, and takes_bulk() is false from now on.
   Result<bool> execute_bulk(const std::string& sql, const BulkRows& rows, std::string_view what);
   // A statement with rows, inside of a transaction.
   Result<SqlRows> query(std::string_view sql, std::string_view what);
