@@ -60,6 +60,12 @@ class Binds {
   std::vector<MYSQL_BIND> binds_;
 };
 
+// True where the server prepares no such statement, but the transaction goes on. After other errors it may have been
+// rolled back: text that followed would be written without its offsets.
+bool is_refusal(unsigned code) {
+  return code == 1295 /* not supported as a prepared statement */ || code == 1461 /* max_prepared_stmt_count */;
+}
+
 // How many rows the last statement took, in the server's words: "Records: 1000  Duplicates: 7  Warnings: 0". It says
 // nothing of a single one, which counts as two where it was changed.
 std::uint64_t taken_rows(MYSQL* handle, MYSQL_STMT* statement) {
@@ -95,7 +101,7 @@ Result<bool> MySqlConnection::execute_bulk(const std::string& sql, const BulkRow
     std::unique_ptr<MYSQL_STMT, CloseStatement> made(mysql_stmt_init(handle_.get()));
     KLINED_ASSERT(made != nullptr, "memory for a statement");
     if (mysql_stmt_prepare(made.get(), sql.data(), sql.size()) != 0) {
-      if (is_connection_error(mysql_stmt_errno(made.get()))) return failed(made.get());
+      if (!is_refusal(mysql_stmt_errno(made.get()))) return failed(made.get());
       spdlog::warn("the server prepares no statement, so rows are written as text, which costs it more: {}",
                    mysql_stmt_error(made.get()));
       takes_bulk_ = false;

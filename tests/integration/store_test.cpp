@@ -247,6 +247,39 @@ TEST_P(StoreRowsTest, ATableThatIsGoneSaysWhatToDo) {
   EXPECT_TRUE(store.commit(commit_from(110, {row(0, kPair, Interval::k1d)}))) << "the connection is still good";
 }
 
+// Sets it for the whole server; other tests that meet it write as text meanwhile.
+class WithoutPreparedStatements {
+ public:
+  explicit WithoutPreparedStatements(MySqlOptions root) : root_(std::move(root)) { set("0"); }
+  ~WithoutPreparedStatements() { set("DEFAULT"); }
+  WithoutPreparedStatements(const WithoutPreparedStatements&) = delete;
+  WithoutPreparedStatements& operator=(const WithoutPreparedStatements&) = delete;
+
+ private:
+  void set(const std::string& value) {
+    EXPECT_TRUE(root_.connect());
+    EXPECT_TRUE(root_.execute("SET GLOBAL max_prepared_stmt_count=" + value, "set it for the test"));
+  }
+  MySqlConnection root_;
+};
+
+TEST_P(StoreRowsTest, AServerThatPreparesNothingGetsText) {
+  MySqlOptions root;
+  root.socket = env("KLINED_STACK_MYSQL_ROOT_SOCKET");
+  root.user = env("KLINED_STACK_MYSQL_ROOT_USER");
+  ASSERT_FALSE(root.socket.empty());
+  MySqlCandleStore store = claimed_store();
+  {
+    const WithoutPreparedStatements none(root);
+    const Status done = store.commit(commit_from(100, {row(0), row(60)}));
+    EXPECT_TRUE(done) << message(done);
+    EXPECT_FALSE(store.connection().takes_bulk());
+  }
+  ASSERT_TRUE(store.commit(commit_from(110, {row(60), row(120)})));
+  EXPECT_EQ(ask("SELECT candle_time FROM trade_kline_1m ORDER BY 1"), "0\n60\n120");
+  EXPECT_EQ(ask("SELECT MIN(next_offset) FROM stream_offset WHERE lane=0"), "120") << "one transaction each";
+}
+
 // MariaDB before the mend of MDEV-24411 takes only one row of a bulk statement where a table has triggers.
 TEST_P(StoreRowsTest, ATriggerTakesNoRowAway) {
   run("CREATE TABLE seen (candle_time BIGINT NOT NULL PRIMARY KEY)");

@@ -20,7 +20,7 @@ class BulkRows {
   void clear();
   // Rows that have ended.
   std::size_t size() const { return rows_; }
-  // What the rows take on their way to the server, about; at most a tenth too little.
+  // What the rows take on their way to the server, at most.
   std::size_t bytes() const { return bytes_; }
 
   BulkRows& integer(std::int64_t value);
