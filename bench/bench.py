@@ -226,8 +226,8 @@ class Bench:
         stack = site.stack
         connections = max(2, os.cpu_count() or 1)  # as many as klined commits by
         found = {}
-        for name, way, order in (("rows_per_s", "bulk", "written"), ("by_key_rows_per_s", "bulk", "key"),
-                                 ("text_rows_per_s", "text", "written")):
+        for name, way, order in (("rows_per_s", "bulk", "written"), ("text_rows_per_s", "text", "written"),
+                                 ("by_key_rows_per_s", "bulk", "key")):
             one = self.program("klined_upserts", stack.mysql_host, stack.mysql_port, stack.mysql_user, site.database,
                                connections, way, order, MYSQL_PWD=os.environ["KLINED_STACK_MYSQL_PASSWORD"])
             found[name] = one["rows"] / one["seconds"]

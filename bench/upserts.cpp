@@ -118,6 +118,7 @@ std::vector<Statement> statements_of(MySqlConnection& connection, const std::str
     values.clear();
     count = 0;
   }
+  if (!rows.good()) throw std::runtime_error("column " + rows.which_bad() + " holds a value that it should not");
   if (!values.empty()) statements.push_back({sql_of(values), {}});
   return statements;
 }

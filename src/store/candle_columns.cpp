@@ -9,7 +9,7 @@ namespace klined {
 
 namespace {
 
-// In the order of append_row() and read_candle(). The key stands first; `updated_at` is the server's.
+// In the order of put_row() and read_candle(). The key stands first; `updated_at` is the server's.
 constexpr auto kColumns = std::to_array<std::string_view>({"chain_id",
                                                            "pair_address",
                                                            "candle_time",

@@ -1,9 +1,9 @@
 // MariaDB's bulk protocol: a prepared statement runs for many rows of values, which come in binary form. MySQL and its
 // client don't have it.
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cstdint>
 #include <string_view>
@@ -60,21 +60,25 @@ class Binds {
   std::vector<MYSQL_BIND> binds_;
 };
 
-// True where the server prepares no such statement, but the transaction goes on. After other errors it may have been
-// rolled back: text that followed would be written without its offsets.
+// True where a server, or what stands before it, has no bulk statements after all.
 bool is_refusal(unsigned code) {
-  return code == 1295 /* not supported as a prepared statement */ || code == 1461 /* max_prepared_stmt_count */;
+  constexpr auto kRefusals = std::to_array<unsigned>({
+      1210,  // wrong arguments
+      1295,  // not supported as a prepared statement
+      1461,  // max_prepared_stmt_count
+      1835,  // malformed packet
+  });
+  return std::ranges::find(kRefusals, code) != kRefusals.end();
 }
 
-// How many rows the last statement took, in the server's words: "Records: 1000  Duplicates: 7  Warnings: 0". It says
-// nothing of a single one, which counts as two where it was changed.
-std::uint64_t taken_rows(MYSQL* handle, MYSQL_STMT* statement) {
-  constexpr std::string_view kRecords = "Records: ";
-  const char* const info = mysql_info(handle);
-  if (info == nullptr) return std::min<std::uint64_t>(mysql_stmt_affected_rows(statement), 1);
+// How many rows the last statement took, as the server says: "Records: 1000  Duplicates: 7  Warnings: 0", the words in
+// its language. It says nothing of a single one, which counts as two where it was changed.
+std::uint64_t taken_rows(const char* info, std::uint64_t affected) {
+  if (info == nullptr) return std::min<std::uint64_t>(affected, 1);
   const std::string_view text = info;
+  const std::size_t begin = std::min(text.find_first_of("0123456789"), text.size());
   std::uint64_t rows = 0;
-  if (text.starts_with(kRecords)) std::from_chars(text.data() + kRecords.size(), text.data() + text.size(), rows);
+  std::from_chars(text.data() + begin, text.data() + text.size(), rows);
   return rows;
 }
 
@@ -86,13 +90,18 @@ bool MySqlConnection::has_bulk_protocol() const {
   return (extended & (MARIADB_CLIENT_STMT_BULK_OPERATIONS >> 32U)) != 0;
 }
 
-Result<bool> MySqlConnection::execute_bulk(const std::string& sql, const BulkRows& rows, std::string_view what) {
+Status MySqlConnection::execute_bulk(const std::string& sql, const BulkRows& rows, std::string_view what) {
   if (!is_open()) return retry(fmt::format("mysql: the connection was closed before it could {}", what));
   KLINED_ASSERT(takes_bulk_ && rows.size() > 0, "takes_bulk() was asked, and there is something to write");
-  // The statement is prepared again next time.
-  const auto failed = [&](MYSQL_STMT* statement) {
-    Error error = take_error(mysql_stmt_errno(statement), mysql_stmt_error(statement), what);
-    statements_.erase(sql);
+  const auto refused = [this](std::string_view why) {
+    takes_bulk_ = false;
+    return retry(fmt::format("mysql: {}: from now on rows are written as text, which costs the server more", why));
+  };
+  const auto failed = [&](MYSQL_STMT* statement) -> Status {
+    const unsigned code = mysql_stmt_errno(statement);
+    Error error = take_error(code, mysql_stmt_error(statement), what);
+    statements_.erase(sql);  // prepared again next time
+    if (is_refusal(code)) return refused(error.message);
     return std::unexpected(std::move(error));
   };
   last_code_ = 0;
@@ -100,13 +109,7 @@ Result<bool> MySqlConnection::execute_bulk(const std::string& sql, const BulkRow
   if (known == statements_.end()) {
     std::unique_ptr<MYSQL_STMT, CloseStatement> made(mysql_stmt_init(handle_.get()));
     KLINED_ASSERT(made != nullptr, "memory for a statement");
-    if (mysql_stmt_prepare(made.get(), sql.data(), sql.size()) != 0) {
-      if (!is_refusal(mysql_stmt_errno(made.get()))) return failed(made.get());
-      spdlog::warn("the server prepares no statement, so rows are written as text, which costs it more: {}",
-                   mysql_stmt_error(made.get()));
-      takes_bulk_ = false;
-      return false;
-    }
+    if (mysql_stmt_prepare(made.get(), sql.data(), sql.size()) != 0) return failed(made.get());
     known = statements_.emplace(sql, std::move(made)).first;
   }
   MYSQL_STMT* const statement = known->second.get();
@@ -116,21 +119,21 @@ Result<bool> MySqlConnection::execute_bulk(const std::string& sql, const BulkRow
   if (mysql_stmt_attr_set(statement, STMT_ATTR_ARRAY_SIZE, &count) != 0) return failed(statement);
   if (mysql_stmt_bind_param(statement, binds.data()) != 0) return failed(statement);
   if (mysql_stmt_execute(statement) != 0) return failed(statement);
-  if (taken_rows(handle_.get(), statement) == rows.size()) return true;
   const char* const info = mysql_info(handle_.get());
-  spdlog::warn(
-      "the server did not take all {} rows of a bulk statement ({}), as MariaDB does not before the mend of "
-      "MDEV-24411 where a table has triggers: rows are written as text, which costs it more",
-      rows.size(), info != nullptr ? info : "it doesn't say how many");
-  takes_bulk_ = false;
-  return false;
+  if (taken_rows(info, mysql_stmt_affected_rows(statement)) == rows.size()) return {};
+  return refused(
+      fmt::format("the server did not take all {} rows of a bulk statement ({}); MariaDB before the mend of MDEV-24411 "
+                  "takes only one where the table has triggers",
+                  rows.size(), info != nullptr ? info : "it doesn't say how many"));
 }
 
 #else
 
 bool MySqlConnection::has_bulk_protocol() const { return false; }
 
-Result<bool> MySqlConnection::execute_bulk(const std::string&, const BulkRows&, std::string_view) { return false; }
+Status MySqlConnection::execute_bulk(const std::string&, const BulkRows&, std::string_view) {
+  return fatal("mysql: this client library has no bulk protocol");
+}
 
 #endif
 

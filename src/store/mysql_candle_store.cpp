@@ -295,10 +295,10 @@ Result<std::size_t> MySqlCandleStore::upsert_bulk(std::span<const CandleRow* con
   while (bulk_rows_.size() < rows.size() && (bulk_rows_.size() == 0 || bulk_rows_.bytes() < statement_size_limit())) {
     append_row(bulk_rows_, *rows[bulk_rows_.size()], topics);
   }
-  const Result<bool> done =
+  const Status done =
       connection_.execute_bulk(upsert_statement(rows.front()->key.interval), bulk_rows_, "write candles");
   if (!done) return std::unexpected(done.error());
-  return *done ? bulk_rows_.size() : 0;
+  return bulk_rows_.size();
 }
 
 // ---- After doubt ---------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ void set_seconds(MYSQL* handle, mysql_option option, std::chrono::seconds value)
   mysql_options(handle, option, &seconds);
 }
 
-// The one thing that the two client libraries do differently.
+// The two client libraries do it differently (as they do bulk statements, see mysql_bulk.cpp).
 void set_tls(MYSQL* handle, const MySqlOptions& options) {
   const auto file = [](const std::string& path) { return path.empty() ? nullptr : path.c_str(); };
   if (!options.ssl_ca.empty()) mysql_options(handle, MYSQL_OPT_SSL_CA, file(options.ssl_ca));

@@ -20,6 +20,8 @@ constexpr Milliseconds kStoodStill{2'000};  // between two ticks
 constexpr std::size_t kLoaders = 2;
 constexpr std::size_t kWritersMin = 2;
 constexpr std::size_t kScanPage = 1000;
+constexpr std::size_t kCommitRowBytes = sizeof(CandleRow) + 64;  // with the pair's name
+constexpr std::size_t kRowsAMillisecond = 5;                     // what a slow MySQL takes
 constexpr std::string_view kMySqlMeanwhile = "the input waits, and it is tried again until it answers";
 
 std::size_t workers_of(const Config& config) {
@@ -55,10 +57,13 @@ LaneOptions lane_options(const Config& config, const Claim& claim, std::int32_t 
   options.caches = caches;
   options.publish_interval = config.output.publish_interval;
   options.flush = {config.mysql.flush_interval, share(config.mysql.flush_rows)};
-  // Of each lane's commit: there the fewest rows are written where many trades come between two commits.
-  options.catch_up_flush = {config.mysql.catch_up_flush_interval,
-                            static_cast<std::size_t>(config.mysql.catch_up_flush_rows)};
   options.candle_limit = memory_plan(config.engine.memory_limit).lanes / static_cast<std::size_t>(lanes);
+  // Of each lane's commit: the fewest rows are written where many trades come between two commits. It holds copies of
+  // them, for which there is not always room.
+  options.catch_up_flush = {
+      config.mysql.catch_up_flush_interval,
+      std::clamp(options.candle_limit / 8 / kCommitRowBytes, options.flush.rows,
+                 std::max(options.flush.rows, static_cast<std::size_t>(config.mysql.catch_up_flush_rows)))};
   return options;
 }
 
@@ -399,7 +404,8 @@ void Pipeline::run_commit(std::int32_t index, const std::shared_ptr<const LaneCo
   CommitProtocol protocol(*writer_of(index).store, *commit);
   Backoff backoff(Milliseconds(20), Milliseconds(2000), static_cast<std::uint64_t>(index));
   while (!stop.stop_requested()) {
-    parts.asked_store_at = parts_.clock.now();
+    // A large one takes its time.
+    parts.asked_store_at = parts_.clock.now() + Milliseconds(commit->rows.size() / kRowsAMillisecond);
     const CommitProtocol::Next next = protocol.step();
     parts.asked_store_at = Instant{};
     switch (next) {

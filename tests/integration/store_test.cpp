@@ -271,9 +271,14 @@ TEST_P(StoreRowsTest, AServerThatPreparesNothingGetsText) {
   MySqlCandleStore store = claimed_store();
   {
     const WithoutPreparedStatements none(root);
+    if (store.connection().takes_bulk()) {
+      const Status refused = store.commit(commit_from(100, {row(0), row(60)}));
+      EXPECT_EQ(kind(refused), ErrorKind::kRetry);
+      EXPECT_THAT(message(refused), AllOf(HasSubstr("1461"), HasSubstr("as text")));
+    }
+    EXPECT_FALSE(store.connection().takes_bulk());
     const Status done = store.commit(commit_from(100, {row(0), row(60)}));
     EXPECT_TRUE(done) << message(done);
-    EXPECT_FALSE(store.connection().takes_bulk());
   }
   ASSERT_TRUE(store.commit(commit_from(110, {row(60), row(120)})));
   EXPECT_EQ(ask("SELECT candle_time FROM trade_kline_1m ORDER BY 1"), "0\n60\n120");

@@ -12,7 +12,8 @@ namespace {
 
 constexpr char kKeyEnd = '\x1f';
 constexpr unsigned kDeadlock = 1213, kLockWait = 1205, kDuplicateKey = 1062, kReadOnly = 1290, kInterrupted = 1317,
-                   kShutdown = 1053, kTooMany = 1040, kRefused = 2003, kGone = 2006, kLost = 2013;
+                   kShutdown = 1053, kTooMany = 1040, kTooManyPrepared = 1461, kRefused = 2003, kGone = 2006,
+                   kLost = 2013;
 
 // Of sql/, without updated_at.
 const std::vector<std::string> kCandleColumns = {"chain_id",
@@ -118,7 +119,7 @@ std::string Table::key_of(const Row& row) const {
 }
 
 Database::Database(Faults& faults, Trace& trace, Random& random, const std::vector<Interval>& intervals)
-    : faults_(faults), trace_(trace), random_(random) {
+    : faults_(faults), trace_(trace), random_(random), has_bulk_(faults.seed() % 4 != 0) {
   for (const Interval interval : intervals) tables_.push_back(make_table(table_of(interval), kCandleColumns, 3));
   tables_.push_back(make_table("stream_offset", kOffsetColumns, 4));
   tables_.push_back(make_table("stream_topic", {"topic_id", "topic"}, 1));
@@ -199,6 +200,20 @@ Database::Answer Database::query(Session& session, std::string_view sql) {
   }
   return asks_for_lock ? Answer{0, {{"1"}}, 1, 0} : run(session, statement);
 }
+
+unsigned Database::prepare(Session& session) {
+  ++statements_;
+  if (session.broken) return kGone;
+  switch (faults_.next("a statement to prepare", 4)) {
+    case 0: return 0;
+    case 1: roll_back(session); return kDeadlock;
+    case 2: session.broken = true; return kLost;
+    case 3: return kTooManyPrepared;
+    default: restart(); return kShutdown;
+  }
+}
+
+bool Database::tells_rows() { return faults_.next("the count of a statement's rows", 1) == 0; }
 
 unsigned Database::fail(Session& session, const Statement& statement, int kind) {
   switch (kind) {

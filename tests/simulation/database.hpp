@@ -57,6 +57,12 @@ class Database {
   };
   unsigned connect(std::unique_ptr<Session>& session);
   Answer query(Session& session, std::string_view sql);
+  // Prepares a statement: 0, or why not.
+  unsigned prepare(Session& session);
+  // MariaDB's protocol for many rows of a prepared statement: some servers have it.
+  bool has_bulk() const { return has_bulk_; }
+  // False where it says nothing of how many rows the statement took that has just worked.
+  bool tells_rows();
   // The client has closed its side: what is not committed is rolled back.
   void close(Session& session);
 
@@ -99,6 +105,7 @@ class Database {
   std::deque<Open> open_;
   std::set<Session*> sessions_;
   std::uint64_t next_session_ = 1;
+  bool has_bulk_;
   int outage_ = 0;  // so many attempts to connect are still refused
   int commits_ = 0;
   std::uint64_t statements_ = 0;

@@ -32,6 +32,7 @@ class Faults {
   void end() { on_ = false; }
   bool are_on() const { return on_; }
   int fired() const { return fired_; }
+  std::uint64_t seed() const { return seed_; }
   int calls() const { return calls_; }
 
  private:

@@ -25,7 +25,7 @@ Config make_config(const Plan& plan) {
   if (random.chance(25)) config.intervals = {Interval::k1m, Interval::k5m, Interval::k1d};
   config.mysql.database = "klined";
   config.mysql.flush_rows = random.between(3, 60);
-  config.mysql.catch_up_flush_rows = config.mysql.flush_rows * 4;
+  config.mysql.catch_up_flush_rows = config.mysql.flush_rows;
   config.input.topics = {"m-trades", "a-trades"};
   config.input.max_future = std::chrono::seconds(kMaxFuture);
   config.input.max_lateness = std::chrono::seconds(kMaxLateness);

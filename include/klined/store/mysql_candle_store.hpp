@@ -79,8 +79,7 @@ class MySqlCandleStore final : public CandleStore {
   Status register_pairs(const std::vector<PairPlace>& pairs, const TopicNumbers& topics);
   Status check_pairs(std::span<const PairPlace> pairs, const TopicNumbers& topics);
   Status upsert_rows(const std::vector<CandleRow>& rows, const TopicNumbers& topics);
-  // Write the first rows of `rows`, of one interval, by one statement, and return how many: at least one, but none
-  // where upsert_bulk() found that it is refused.
+  // Write the first rows of `rows`, of one interval, by one statement, and return how many.
   Result<std::size_t> upsert_text(std::span<const CandleRow* const> rows, const TopicNumbers& topics);
   Result<std::size_t> upsert_bulk(std::span<const CandleRow* const> rows, const TopicNumbers& topics);
   std::size_t statement_size_limit() const;

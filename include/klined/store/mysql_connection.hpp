@@ -108,9 +108,10 @@ class MySqlConnection {
   // True where execute_bulk() may be used on the connection that is open.
   bool takes_bulk() const { return takes_bulk_; }
   // Runs an INSERT, with a '?' for each value, for many rows. The server parses its text once a connection, and never
-  // the values: it needs half the CPU time that it needs for the same rows as text. False where the server refuses to
-  // prepare it, or did not take all rows: they must be written as text, and takes_bulk() is false from now on.
-  Result<bool> execute_bulk(const std::string& sql, const BulkRows& rows, std::string_view what);
+  // the values: it needs half the CPU time that it needs for the same rows as text. Where the server doesn't do that
+  // after all, or did not take all rows, it is kRetry, and takes_bulk() is false from now on: the whole transaction is
+  // to be done again, with text.
+  Status execute_bulk(const std::string& sql, const BulkRows& rows, std::string_view what);
   // A statement with rows, inside of a transaction.
   Result<SqlRows> query(std::string_view sql, std::string_view what);
   // The same outside of one: asked again on a new connection where the old one was given up meanwhile.
@@ -142,7 +143,7 @@ class MySqlConnection {
     void operator()(MYSQL_STMT* statement) const { mysql_stmt_close(statement); }
   };
   MySqlOptions options_;
-  // By their text. They outlive the connection: so nothing is sent to a server that may hang when they are closed.
+  // By their text. They outlive the connection: so close() sends nothing to a server that may hang.
   std::map<std::string, std::unique_ptr<MYSQL_STMT, CloseStatement>> statements_;
   std::unique_ptr<MYSQL, Close> handle_;
   std::size_t max_packet_ = 0;
