@@ -44,11 +44,13 @@ def _consumer(kafka):
 def watermarks(kafka, topics, missing_ok=False):
     """{(topic, partition): (first offset, high watermark)} of all partitions. Raises CannotRead."""
     deadline = time.monotonic() + _TIMEOUT
+    # A topic may be deleted between the look at what there is and the question for its ends.
+    passing = (*_NO_LEADER, KafkaError.UNKNOWN_TOPIC_OR_PART) if missing_ok else _NO_LEADER
     while True:
         try:
             return _watermarks(kafka, topics, missing_ok)
         except KafkaException as error:
-            if error.args[0].code() not in _NO_LEADER or time.monotonic() > deadline:
+            if error.args[0].code() not in passing or time.monotonic() > deadline:
                 raise CannotRead(f"Kafka at {kafka}: {error}") from None
             time.sleep(0.2)
 
