@@ -89,9 +89,9 @@ void set_server(Database* database) { server = database; }
 }  // namespace klined::simulation
 
 using klined::simulation::Client;
+using klined::simulation::Prepared;
 using klined::simulation::Rows;
 using klined::simulation::server;
-using klined::simulation::Prepared;
 
 // The program's calls end here: the executable's own symbols come before those of the client library. Names, types and
 // raw ownership are the library's.
