@@ -8,6 +8,7 @@
 // rows of a prepared statement. ORDER is `key`, by which a statement's rows lie side by side in the table, or
 // `written`: the order in which klined wrote them last, each statement by key. Prints {"rows": …, "seconds": …,
 // "cpu_s": …, "rss_peak_bytes": …}. Exit status 1 where the server refuses, or has no bulk protocol.
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>

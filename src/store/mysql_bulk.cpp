@@ -95,7 +95,7 @@ Status MySqlConnection::execute_bulk(const std::string& sql, const BulkRows& row
   KLINED_ASSERT(takes_bulk_ && rows.size() > 0, "takes_bulk() was asked, and there is something to write");
   const auto refused = [this](std::string_view why) {
     takes_bulk_ = false;
-    return retry(fmt::format("mysql: {}: from now on rows are written as text, which costs the server more", why));
+    return retry(fmt::format("{}: from now on rows are written as text, which costs the server more", why));
   };
   const auto failed = [&](MYSQL_STMT* statement) -> Status {
     const unsigned code = mysql_stmt_errno(statement);
@@ -121,10 +121,10 @@ Status MySqlConnection::execute_bulk(const std::string& sql, const BulkRows& row
   if (mysql_stmt_execute(statement) != 0) return failed(statement);
   const char* const info = mysql_info(handle_.get());
   if (taken_rows(info, mysql_stmt_affected_rows(statement)) == rows.size()) return {};
-  return refused(
-      fmt::format("the server did not take all {} rows of a bulk statement ({}); MariaDB before the mend of MDEV-24411 "
-                  "takes only one where the table has triggers",
-                  rows.size(), info != nullptr ? info : "it doesn't say how many"));
+  return refused(fmt::format(
+      "mysql: the server did not take all {} rows of a bulk statement ({}); MariaDB before the mend of MDEV-24411 "
+      "takes only one where the table has triggers",
+      rows.size(), info != nullptr ? info : "it doesn't say how many"));
 }
 
 #else

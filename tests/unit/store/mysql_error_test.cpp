@@ -18,7 +18,8 @@ Error error_of(unsigned code) {
 }
 
 TEST(MySqlErrors, ThatPassAreTriedAgain) {
-  for (const unsigned code : {1213U, 1205U, 1020U, 1040U, 1053U, 1243U, 1290U, 1615U, 1927U, 2002U, 2003U, 2006U, 2013U, 4031U}) {
+  for (const unsigned code :
+       {1213U, 1205U, 1020U, 1040U, 1053U, 1243U, 1290U, 1615U, 1927U, 2002U, 2003U, 2006U, 2013U, 4031U}) {
     EXPECT_EQ(error_of(code).kind, ErrorKind::kRetry) << code;
   }
 }
@@ -42,7 +43,8 @@ TEST(MySqlErrors, SayWhoWhereAndWhatButNoPassword) {
 }
 
 TEST(MySqlErrors, OfTheConnectionCloseIt) {
-  for (const unsigned code : {2006U, 2013U, 1053U, 1243U, 1927U, 4031U, 2055U}) EXPECT_TRUE(is_connection_error(code)) << code;
+  for (const unsigned code : {2006U, 2013U, 1053U, 1243U, 1927U, 4031U, 2055U})
+    EXPECT_TRUE(is_connection_error(code)) << code;
   for (const unsigned code : {1213U, 1205U, 1062U, 1146U, 1040U}) EXPECT_FALSE(is_connection_error(code)) << code;
 }
 
