@@ -4,6 +4,7 @@
 #include <charconv>
 #include <concepts>
 
+#include <google/protobuf/io/coded_stream.h>
 #include <kline.pb.h>
 
 #include "klined/base/assertion.hpp"
@@ -11,6 +12,8 @@
 namespace klined {
 
 namespace {
+
+using google::protobuf::io::CodedOutputStream;
 
 // Hands each column to `visit(name, value)`, in protobuf order: the one list that JSON and CSV are written from.
 template <typename Visitor>
@@ -107,7 +110,34 @@ void fill_kline(const KlineView& view, proto::Kline& out) {
   out.set_closed(view.closed);
 }
 
-void fill_fluctuation(const Fluctuation& fluctuation, proto::KlineFluctuation& out) {
+std::string encode_kline(const KlineView& view) {
+  proto::Kline kline;
+  fill_kline(view, kline);
+  return kline.SerializeAsString();
+}
+
+KlinesEncoder::KlinesEncoder() : kline_(std::make_unique<proto::Kline>()) {}
+KlinesEncoder::~KlinesEncoder() = default;
+
+std::string_view KlinesEncoder::add(const KlineView& view) {
+  fill_kline(view, *kline_);
+  // An element of the list: its tag, its size, itself (protobuf.dev/programming-guides/encoding).
+  constexpr std::uint32_t kLengthDelimited = 2;
+  constexpr std::uint32_t kTag = std::uint32_t{proto::Klines::kListFieldNumber} << 3U | kLengthDelimited;
+  const std::size_t size = kline_->ByteSizeLong();
+  std::array<std::uint8_t, 20> head{};
+  std::uint8_t* const end = CodedOutputStream::WriteVarint32ToArray(
+      static_cast<std::uint32_t>(size), CodedOutputStream::WriteTagToArray(kTag, head.data()));
+  message_.append(head.begin(), end);
+  const std::size_t begin = message_.size();
+  message_.resize(begin + size);
+  kline_->SerializeWithCachedSizesToArray(reinterpret_cast<std::uint8_t*>(&message_[begin]));
+  return std::string_view(message_).substr(begin);
+}
+
+void KlinesEncoder::add(const Fluctuation& fluctuation) {
+  proto::Klines klines;
+  proto::KlineFluctuation& out = *klines.mutable_fluctuation();
   out.set_kline_fluctuation_1m(fluctuation.over_1m);
   out.set_kline_fluctuation_5m(fluctuation.over_5m);
   out.set_kline_fluctuation_15m(fluctuation.over_15m);
@@ -115,12 +145,13 @@ void fill_fluctuation(const Fluctuation& fluctuation, proto::KlineFluctuation& o
   out.set_kline_fluctuation_4h(fluctuation.over_4h);
   out.set_kline_fluctuation_12h(fluctuation.over_12h);
   out.set_kline_fluctuation_24h(fluctuation.over_24h);
+  klines.AppendToString(&message_);  // a message's bytes are those of its parts, one after the other
 }
 
-std::string encode_kline(const KlineView& view) {
-  proto::Kline kline;
-  fill_kline(view, kline);
-  return kline.SerializeAsString();
+std::string KlinesEncoder::take() {
+  std::string message(message_);  // a copy is as long as it must be, and the next message finds its room
+  message_.clear();
+  return message;
 }
 
 void append_json(const KlineView& view, std::string& out) {

@@ -6,12 +6,9 @@
 #include <span>
 
 #include <fmt/format.h>
-#include <google/protobuf/arena.h>
 #include <spdlog/spdlog.h>
 
-#include "kline.pb.h"
 #include "klined/base/assertion.hpp"
-#include "klined/codec/kline_encoder.hpp"
 #include "klined/stream/config.hpp"
 
 namespace klined {
@@ -20,9 +17,12 @@ namespace {
 
 // A closed candle stays in memory for a while, since late trades come soon or never.
 constexpr UnixSeconds kRetain = 120;
+// A round of all pairs, 20 s: a visit waits for memory, and finds something to let go of once in minutes.
+constexpr std::size_t kEvictTicks = 1000;
 // While catching up, more than a minute behind, nobody needs a candle's every version: the same ones change again and
-// again, and each costs more than the trades that changed it.
-constexpr Milliseconds kCatchUpPublish{5000};
+// again, and each costs more than the trades that changed it. A snapshot has all published anyway; this is for between
+// two of them.
+constexpr Milliseconds kCatchUpPublish{15'000};
 constexpr std::size_t kLookAhead = 4;           // trades; twice as many for the trades themselves
 constexpr std::size_t kLookAheadParts = 8;      // messages; half for their trades, a quarter for the dedupe memory
 constexpr std::size_t kLoadKeys = 1000;         // a request
@@ -394,25 +394,21 @@ bool Lane::publish(std::optional<Instant> rest_until) {
 bool Lane::publish_pair(const CandleBook::PairChanges& changes) {
   const bool publishes = options_.env != "local";
   std::vector<CacheUpdate> updates;
+  updates.reserve(options_.caches ? changes.candles.size() : 0);
   for (std::size_t first = 0; first < changes.candles.size(); first += kCandlesAMessage) {
-    google::protobuf::Arena arena;
-    auto& klines = *google::protobuf::Arena::CreateMessage<proto::Klines>(&arena);
     const std::size_t end = std::min(first + kCandlesAMessage, changes.candles.size());
     for (std::size_t i = first; i < end; ++i) {
       const KlineView& view = changes.candles[i];
-      proto::Kline& kline = *klines.add_list();
-      fill_kline(view, kline);
+      const std::string_view encoded = encoder_.add(view);
       if (!options_.caches) continue;
       updates.push_back({{view.chain, std::string(view.pair), view.interval, view.time},
-                         kline.SerializeAsString(),
+                         std::string(encoded),
                          view.candle->revision(),
                          view.closed});
     }
-    if (!publishes) continue;
-    if (changes.fluctuation) fill_fluctuation(*changes.fluctuation, *klines.mutable_fluctuation());
-    Publication publication{
-        topics_of_chains_.at(changes.chain), std::string(changes.pair), klines.SerializeAsString(), {}};
-    if (!outbox_.send(publication, changes.oldest_create_time)) return false;
+    if (changes.fluctuation) encoder_.add(*changes.fluctuation);
+    Publication publication{topics_of_chains_.at(changes.chain), std::string(changes.pair), encoder_.take(), {}};
+    if (publishes && !outbox_.send(publication, changes.oldest_create_time)) return false;
   }
   if (options_.caches) host_.cache(std::move(updates));
   return true;
@@ -529,13 +525,12 @@ void Lane::bucket_scanned(const BucketScan& scan, const std::vector<CandleRow>& 
   for (const CandleRow& row : rows) {
     const auto topic = topics_of_chains_.find(row.key.chain);
     if (topic == topics_of_chains_.end() || book_.holds(row.key.chain, row.key.pair, interval, bucket)) continue;
-    proto::Klines klines;
-    proto::Kline& kline = *klines.add_list();
-    fill_kline({row.key.chain, row.key.pair, interval, bucket, &row.candle, true}, kline);
-    if (options_.caches) updates.push_back({row.key, kline.SerializeAsString(), row.candle.revision(), true});
+    const std::string_view encoded = encoder_.add({row.key.chain, row.key.pair, interval, bucket, &row.candle, true});
+    if (options_.caches) updates.push_back({row.key, std::string(encoded), row.candle.revision(), true});
+    std::string message = encoder_.take();
     if (options_.env == "local") continue;
     ++counters_.candles_published;
-    outbox_.hold({topic->second, row.key.pair, klines.SerializeAsString(), {}});
+    outbox_.hold({topic->second, row.key.pair, std::move(message), {}});
   }
   if (!updates.empty()) host_.cache(std::move(updates));
   if (last) {
@@ -556,8 +551,7 @@ UnixSeconds Lane::closed_until() const {
 
 void Lane::evict() {
   const CandleBook::Durable durable{durable_snapshot_, outbox_.delivered_through()};
-  // A whole round of all pairs takes some seconds, whatever their number.
-  book_.evict(durable, close_clocks_, kRetain, 1 + book_.pair_count() / 128);
+  book_.evict(durable, close_clocks_, kRetain, 1 + book_.pair_count() / kEvictTicks);
   const std::size_t room = std::max(candle_limit_ / 10, wanted_room_);
   book_.shrink(durable, close_clocks_, kRetain, room < candle_limit_ ? candle_limit_ - room : 0);
   for (const auto& [interval, bucket] : book_.take_evicted_open()) expect_stored_open(interval, bucket);

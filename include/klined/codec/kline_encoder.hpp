@@ -1,6 +1,7 @@
 // Candles to the outside: protobuf for Kafka and Redis, JSON and CSV for people and scripts.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -8,7 +9,6 @@
 
 namespace klined::proto {
 class Kline;
-class KlineFluctuation;
 }  // namespace klined::proto
 
 namespace klined {
@@ -29,9 +29,29 @@ struct Fluctuation {
 };
 
 void fill_kline(const KlineView& view, proto::Kline& out);
-void fill_fluctuation(const Fluctuation& fluctuation, proto::KlineFluctuation& out);
 // A serialized `Kline`, as the Redis hashes hold it.
 std::string encode_kline(const KlineView& view);
+
+// Writes serialized `Klines`, one after the other. A candle is encoded once for both, the message and the Redis hash.
+class KlinesEncoder {
+ public:
+  KlinesEncoder();
+  ~KlinesEncoder();
+  KlinesEncoder(const KlinesEncoder&) = delete;
+  KlinesEncoder& operator=(const KlinesEncoder&) = delete;
+
+  // Appends a candle to the message. Returns its part as encode_kline() gives it, valid until the next call.
+  std::string_view add(const KlineView& view);
+  // The message's; once at most, after the candles.
+  void add(const Fluctuation& fluctuation);
+  // The message; the next one begins empty.
+  std::string take();
+
+ private:
+  std::unique_ptr<proto::Kline> kline_;  // reused
+  std::string message_;
+};
+
 // Appends one JSON object with the protobuf's field names in its order ("chain_id":…, "closed":…); doubles in the
 // shortest form that reads back the same. No line end.
 void append_json(const KlineView& view, std::string& out);

@@ -15,6 +15,7 @@
 #include "klined/aggregate/candle_book.hpp"
 #include "klined/aggregate/dedupe_window.hpp"
 #include "klined/cache/update_queue.hpp"
+#include "klined/codec/kline_encoder.hpp"
 #include "klined/core/outcome.hpp"
 #include "klined/store/candle_store.hpp"
 #include "klined/stream/batch.hpp"
@@ -225,6 +226,7 @@ class Lane {
   UnixMilliseconds oldest_unstored_ = 0;  // create_time of what the next snapshot takes; 0 where unknown
   UnixMilliseconds oldest_in_snapshot_ = 0;
   CandleBook::PairChanges changes_;  // reused
+  KlinesEncoder encoder_;            // the same; empty between two messages
 };
 
 }  // namespace klined

@@ -114,6 +114,38 @@ TEST(KlineEncoderTest, TheWireLayoutIsTheContracts) {
   EXPECT_EQ(encode_kline(view), expected);
 }
 
+// The same bytes as protobuf's own of the whole message, and of each candle.
+TEST(KlinesEncoderTest, WritesWhatProtobufWrites) {
+  const Candle candle = sample();
+  Candle plain;
+  plain.sell_count = 1;
+  const std::string long_name(300, 'x');  // its size takes two bytes
+  const std::vector<KlineView> views = {view_of(candle), view_of(plain, "", false), view_of(candle, long_name)};
+  const Fluctuation fluctuation{
+      .over_1m = 1, .over_5m = -2, .over_15m = 3, .over_1h = 4, .over_4h = 5, .over_12h = 6, .over_24h = 7};
+  KlinesEncoder encoder;
+  for (std::size_t count = 0; count <= views.size(); ++count) {  // one encoder: nothing is left of the message before
+    proto::Klines klines;
+    for (std::size_t i = 0; i < count; ++i) {
+      fill_kline(views[i], *klines.add_list());
+      EXPECT_EQ(encoder.add(views[i]), encode_kline(views[i]));
+    }
+    EXPECT_EQ(encoder.take(), klines.SerializeAsString());
+    if (count == 0) continue;
+    encoder.add(views[0]);
+    encoder.add(fluctuation);
+    proto::Klines read;
+    ASSERT_TRUE(read.ParseFromString(encoder.take()));
+    ASSERT_EQ(read.list_size(), 1);
+    EXPECT_EQ(read.list(0).SerializeAsString(), encode_kline(views[0]));
+    const proto::KlineFluctuation& f = read.fluctuation();
+    EXPECT_EQ((std::vector{f.kline_fluctuation_1m(), f.kline_fluctuation_5m(), f.kline_fluctuation_15m(),
+                           f.kline_fluctuation_1h(), f.kline_fluctuation_4h(), f.kline_fluctuation_12h(),
+                           f.kline_fluctuation_24h()}),
+              (std::vector<double>{1, -2, 3, 4, 5, 6, 7}));
+  }
+}
+
 TEST(KlineEncoderTest, Json) {
   const Candle candle = sample();
   std::string json = "[";
