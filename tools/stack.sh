@@ -260,6 +260,11 @@ mysql_socket_folder() { echo "/tmp/klined-$(id -u)-$(cksum <<<"$ROOT" | cut -d '
 # The database's administrator is the user who runs ./dev, known by the socket.
 mysql_root() { mariadb --no-defaults --connect-timeout=5 --socket="$(mysql_socket)" --user="$(id -un)" "$@"; }
 
+# A quarter of the machine's memory, 1 to 4 GiB: bench's largest tables have 2. It is taken as tables grow.
+buffer_pool_mib() {
+  awk '/^MemTotal/ {mib = int($2 / 4096); print (mib < 1024 ? 1024 : mib > 4096 ? 4096 : mib)}' /proc/meminfo
+}
+
 write_mysql_config() {
   cat >"$(config_of mysql)" <<END
 # Written by ./dev up; changes are lost.
@@ -272,7 +277,7 @@ skip-name-resolve
 max_connections=500
 max_allowed_packet=64M
 character-set-server=utf8mb4
-innodb_buffer_pool_size=1G
+innodb_buffer_pool_size=$(buffer_pool_mib)M
 innodb_log_file_size=1G
 END
   # As root (in containers, on build servers) MariaDB wants to be told that this is meant.

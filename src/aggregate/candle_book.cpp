@@ -20,6 +20,7 @@ constexpr UnixSeconds kHour = 3600;
 constexpr UnixSeconds kReach1m = kHour + kMinute;
 constexpr UnixSeconds kReach15m = 24 * kHour + 15 * kMinute;
 constexpr double kLargestFluctuation = 999.99;
+constexpr std::size_t kLookAhead = 4;  // deltas
 constexpr std::size_t kHeapCell = 16;  // what the allocator adds to a block
 
 std::optional<std::size_t> series_index(const std::vector<Interval>& intervals, Interval wanted) {
@@ -162,12 +163,24 @@ Status CandleBook::add(const Trade& trade, LogId log) {
 }
 
 Status CandleBook::end_batch() {
-  for (const Delta& delta : deltas_) {
+  for (std::size_t i = 0; i < deltas_.size(); ++i) {
+    if (i + kLookAhead < deltas_.size()) expect_merge(deltas_[i + kLookAhead]);
+    const Delta& delta = deltas_[i];
     delta.pair->delta = -1;
     if (Status status = merge_delta(delta); !status) return status;
   }
   deltas_.clear();
   return {};
+}
+
+// Has the processor fetch the candles that a delta will probably merge into.
+void CandleBook::expect_merge(const Delta& delta) {
+  constexpr std::size_t kLine = 64;
+  for (const std::unique_ptr<Node>& newest : delta.pair->series) {
+    for (std::size_t at = 0; newest && at < sizeof(Node); at += kLine) {
+      __builtin_prefetch(reinterpret_cast<const std::byte*>(newest.get()) + at, 1);
+    }
+  }
 }
 
 Status CandleBook::merge_delta(const Delta& delta) {

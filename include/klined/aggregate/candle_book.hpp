@@ -161,6 +161,7 @@ class CandleBook {
   Pair& pair_of(const Trade& trade, LogId log);
   Status check_place(const Pair& pair, LogId log) const;
   PairPlace place_of(const Pair& pair, LogId log) const;
+  static void expect_merge(const Delta& delta);
   Status merge_delta(const Delta& delta);
   Node& node_of(Pair& pair, std::size_t series, UnixSeconds time);
   Node* find_node(const Pair& pair, std::size_t series, UnixSeconds begin) const;
