@@ -32,7 +32,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests", "integration"))
 
 from harness import SOLANA, Process, Site, free_port, say, wait_until  # noqa: E402  First: it knows the oracle's modules.
 import stages  # noqa: E402
-from confluent_kafka import Consumer, TopicPartition  # noqa: E402
+from confluent_kafka import Consumer, KafkaError, TopicPartition  # noqa: E402
 from confluent_kafka.admin import AdminClient, NewTopic  # noqa: E402
 from topics import watermarks  # noqa: E402
 
@@ -324,12 +324,16 @@ class Bench:
             site.await_drained(job, 600)
             feed = site.start_feed(rate=2000, pairs=200, trades=0, seed=2)
             time.sleep(5)
-            consumer = Consumer({"bootstrap.servers": self.kafka, "group.id": "bench"})
+            consumer = Consumer({"bootstrap.servers": self.kafka, "group.id": "bench", "enable.partition.eof": True})
             job.kill()
             output = f"klines-{SOLANA}-{site.env}"
-            consumer.assign([TopicPartition(output, partition, end)
-                             for (_, partition), (_, end) in watermarks(self.kafka, [output]).items()])
-            consumer.poll(0)
+            ends = {partition: end for (_, partition), (_, end) in watermarks(self.kafka, [output]).items()}
+            consumer.assign([TopicPartition(output, partition, end) for partition, end in ends.items()])
+            # It asks for the partitions' leaders first, and again only a second later where it has met no broker yet.
+            while ends:
+                message = consumer.poll(0.05)
+                if message is not None and message.error() and message.error().code() == KafkaError._PARTITION_EOF:
+                    ends.pop(message.partition(), None)
             began = time.monotonic()
             job = site.start("again")
             while (message := consumer.poll(0.05)) is None or message.error():

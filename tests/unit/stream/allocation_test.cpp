@@ -8,9 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "klined/publish/market.hpp"
 #include "klined/stream/lane.hpp"
-#include "klined/stream/sequencer.hpp"
+#include "unit/stream/lane_input.hpp"
 
 namespace {
 
@@ -33,8 +32,7 @@ namespace klined {
 namespace {
 
 constexpr ChainId kChain = 100'000;
-constexpr UnixMilliseconds kMidnight = 1'767'225'600'000;  // 2026-01-01: no bucket ends within the test
-constexpr std::int32_t kMessages = 40;
+constexpr std::size_t kMessages = 40;
 
 class NoHost final : public LaneHost {
  public:
@@ -45,18 +43,6 @@ class NoHost final : public LaneHost {
   void scan_bucket(std::int32_t, const BucketScan&) override { FAIL() << "nothing is stored"; }
   void failed(const Error& error) override { FAIL() << error.message; }
 };
-
-// A slot's trades of fifty pairs a message, all within one minute.
-std::vector<FeedMessage> messages_of(std::int32_t trades) {
-  MarketSimulator market(MarketOptions{.pairs = 50,
-                                       .zipf_exponent = 0,
-                                       .trades_per_second = trades * 1000.0 / MarketSimulator::kSlotMs,
-                                       .start = kMidnight});
-  std::vector<FeedMessage> messages;
-  while (messages.size() < kMessages) market.next_slot("2026-01-01T00:00:00.000Z", 1'000'000, messages);
-  messages.resize(kMessages);
-  return messages;
-}
 
 struct Counted {
   std::int64_t trades = 0;
@@ -74,24 +60,17 @@ Counted second_half(const std::vector<FeedMessage>& messages) {
   LaneOffset offset_row;
   offset_row.topic = "trades";
   Lane lane(options, {offset_row}, host, nullptr);
-  Sequencer sequencer(600);
-  sequencer.assign(LogId(0, 0), 0, {}, {});
-  TradeDecoder decoder;
+  LaneInput input;
   Counted counted;
   std::int64_t read = 0;
-  for (std::int64_t offset = 0; offset < kMessages; ++offset) {
-    const FeedMessage& message = messages[static_cast<std::size_t>(offset)];
+  for (std::size_t i = 0; i < kMessages; ++i) {
+    const FeedMessage& message = messages[i];
     const std::int64_t before = allocations.load();
-    const auto batch = std::make_shared<DecodedBatch>();
-    batch->parts.resize(1);
-    batch->parts.front().message = {LogId(0, 0), offset, message.time, message.value};
-    decode_part(decoder, 1, batch->parts.front());
-    group_parts(1, *batch);
-    sequencer.sequence(*batch);
+    const auto batch = input.next(message);
     EXPECT_TRUE(lane.can_apply(*batch));
     lane.apply(batch);
     read += message.trades;
-    if (offset < kMessages / 2) continue;
+    if (i < kMessages / 2) continue;
     counted.allocations += allocations.load() - before;
     counted.trades += message.trades;
   }
@@ -100,8 +79,8 @@ Counted second_half(const std::vector<FeedMessage>& messages) {
 }
 
 TEST(Allocations, DoNotGrowWithTrades) {
-  const Counted few = second_half(messages_of(50));
-  const Counted many = second_half(messages_of(800));
+  const Counted few = second_half(messages_of(kMessages, 50));
+  const Counted many = second_half(messages_of(kMessages, 800));
   ASSERT_GT(many.trades, few.trades + 10'000);
   // What is left are the doublings of the dedupe memory and of a vector or two.
   EXPECT_LT(many.allocations - few.allocations, 100) << few.allocations << " for " << few.trades << " trades";
