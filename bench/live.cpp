@@ -143,6 +143,17 @@ struct Load {
   std::uint32_t pairs;
 };
 
+// A create_time, in milliseconds.
+std::string stamp(Clock::time_point time) {
+  return fmt::format("{:%Y-%m-%dT%H:%M:%S}Z", std::chrono::time_point_cast<std::chrono::milliseconds>(time));
+}
+
+void replace_all(std::string& text, std::string_view what, std::string_view by) {
+  for (std::size_t at = 0; (at = text.find(what, at)) != std::string::npos; at += by.size()) {
+    text.replace(at, what.size(), by);
+  }
+}
+
 // Returns how long it took, in seconds.
 double send(const Load& load, Ledger& ledger) {
   rd_kafka_t* client = new_client(RD_KAFKA_PRODUCER, load.brokers,
@@ -161,13 +172,14 @@ double send(const Load& load, Ledger& ledger) {
     const Clock::time_point slot(std::chrono::milliseconds(market.next_time()));
     std::this_thread::sleep_until(slot);
     messages.clear();
-    const auto now = std::chrono::time_point_cast<std::chrono::milliseconds>(Clock::now());
-    market.next_slot(fmt::format("{:%Y-%m-%dT%H:%M:%S}Z", now), std::numeric_limits<std::int64_t>::max(), messages);
+    const std::string slot_stamp = stamp(Clock::now());
+    market.next_slot(slot_stamp, std::numeric_limits<std::int64_t>::max(), messages);
     const auto gap = std::chrono::milliseconds(MarketSimulator::kSlotMs) / std::max<std::size_t>(1, messages.size());
     for (std::size_t i = 0; i < messages.size(); ++i) {
-      const FeedMessage& message = messages[i];
+      FeedMessage& message = messages[i];
       std::this_thread::sleep_until(slot + i * gap);
       const auto sent_at = Clock::now();
+      replace_all(message.value, slot_stamp, stamp(sent_at));  // its trades' create_time
       for (const std::string_view pair : pairs_of(message.value)) ledger.sent(pair, sent_at);
       rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
       while ((error = rd_kafka_producev(

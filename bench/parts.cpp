@@ -97,13 +97,23 @@ void candle_merge(benchmark::State& state) {
 }
 BENCHMARK(candle_merge);
 
-// In batches of 1,000 trades, over seven intervals; argument: pairs.
+// In batches of 1,000 trades, over seven intervals; argument: pairs. What changed is taken after every hundredth batch,
+// which does not count.
 void book_apply(benchmark::State& state) {
   const Decoded input(static_cast<std::uint32_t>(state.range(0)), 200'000);
   CandleBook book({.intervals = kIntervals});
   std::size_t at = 0;
   constexpr std::size_t kBatch = 1000;
+  CandleBook::PairChanges changes;
+  std::uint64_t batches = 0;
   for (auto _ : state) {
+    if (++batches % 100 == 0) {
+      state.PauseTiming();
+      benchmark::DoNotOptimize(book.take_dirty(batches));
+      book.wake_changed();
+      while (book.next_change({}, changes)) book.published(batches, std::nullopt);
+      state.ResumeTiming();
+    }
     for (std::size_t i = 0; i < kBatch; ++i) {
       benchmark::DoNotOptimize(book.add(input.trades[at++ % input.trades.size()], LogId(0, 0)));
     }
@@ -133,7 +143,11 @@ void encode(benchmark::State& state) {
   const Decoded input(1, 100);
   const Candle candle = Candle::of(input.trades.front(), SharedText(input.trades.front().token));
   const KlineView view{100'000, input.trades.front().pair, Interval::k1m, 1'767'225'600, &candle, false};
-  for (auto _ : state) benchmark::DoNotOptimize(encode_kline(view));
+  KlinesEncoder encoder;
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(encoder.add(view));
+    benchmark::DoNotOptimize(encoder.take());
+  }
   count_trades(state, 1);
 }
 BENCHMARK(encode);

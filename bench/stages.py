@@ -19,7 +19,7 @@ STAGES = (
     ("parse the trades", r"TradeDecoder|TradeReader|TradeShape|find_byte|end_of_text|json_tokens|JsonTokens|simdjson|decode_part|Decimal::parse"),
     ("tell duplicates", r"DedupeWindow"),
     ("send to Kafka", r"KafkaPublisher|Outbox"),
-    ("encode candles", r"fill_kline|fill_fluctuation|SerializeAsString|proto::Kline"),
+    ("encode candles", r"fill_kline|KlinesEncoder|SerializeAsString|proto::Kline"),
     ("Redis", r"Redis|KnownVersions|UpdateQueue|redis[A-Z]|sdscat"),
     ("write to MySQL", r"ClaimTransaction|MySql|CommitProtocol|CandleReader|Pipeline::(run_commit|load|scan_bucket)|mysql_"),
     ("close, evict", r"CandleBook::(evict|shrink|close_until|visit_next|drop_pair|unwatch_end)"),

@@ -17,8 +17,10 @@ namespace {
 
 // A closed candle stays in memory for a while, since late trades come soon or never.
 constexpr UnixSeconds kRetain = 120;
-// A round of all pairs, 20 s: a visit waits for memory, and finds something to let go of once in minutes.
+// The ticks of a round of all pairs, 20 s: a visit waits for memory, and finds something to let go of once in minutes.
+// 2.5 s where memory is half full: a replay's minutes may be shorter than that, and open candles should not have to go.
 constexpr std::size_t kEvictTicks = 1000;
+constexpr std::size_t kEvictTicksHalfFull = 128;
 // While catching up, more than a minute behind, nobody needs a candle's every version: the same ones change again and
 // again, and each costs more than the trades that changed it. A snapshot has all published anyway; this is for between
 // two of them.
@@ -393,6 +395,7 @@ bool Lane::publish(std::optional<Instant> rest_until) {
 
 bool Lane::publish_pair(const CandleBook::PairChanges& changes) {
   const bool publishes = options_.env != "local";
+  if (!publishes && !options_.caches) return true;
   std::vector<CacheUpdate> updates;
   updates.reserve(options_.caches ? changes.candles.size() : 0);
   for (std::size_t first = 0; first < changes.candles.size(); first += kCandlesAMessage) {
@@ -551,7 +554,8 @@ UnixSeconds Lane::closed_until() const {
 
 void Lane::evict() {
   const CandleBook::Durable durable{durable_snapshot_, outbox_.delivered_through()};
-  book_.evict(durable, close_clocks_, kRetain, 1 + book_.pair_count() / kEvictTicks);
+  const std::size_t ticks = candle_bytes() > candle_limit_ / 2 ? kEvictTicksHalfFull : kEvictTicks;
+  book_.evict(durable, close_clocks_, kRetain, 1 + book_.pair_count() / ticks);
   const std::size_t room = std::max(candle_limit_ / 10, wanted_room_);
   book_.shrink(durable, close_clocks_, kRetain, room < candle_limit_ ? candle_limit_ - room : 0);
   for (const auto& [interval, bucket] : book_.take_evicted_open()) expect_stored_open(interval, bucket);

@@ -23,7 +23,7 @@ void* counted(std::size_t size) {
 
 }  // namespace
 
-// Of the whole test program. The other forms of new come down to this one.
+// Of the whole test program. The forms for arrays and without exceptions come down to this one.
 void* operator new(std::size_t size) { return counted(size); }
 void operator delete(void* block) noexcept { std::free(block); }
 void operator delete(void* block, std::size_t) noexcept { std::free(block); }
