@@ -162,7 +162,7 @@ class Bench:
                 job.stop()
             return {"trades": trades, "seconds": seconds, "trades_per_s": trades / seconds,
                     "cpu_s_per_million": cpu * MILLION / trades, "rss_peak_bytes": peak, "rows_per_s": rows / seconds,
-                    "rows": rows, "series": counted.get("klined_series", 0), **extra}
+                    "rows": rows, "series": counted.get("klined_series_cached", 0), **extra}
 
     def against_floor(self, case, topic, trades, rounds=None, **changes):
         """Floor, klined, and the reference where there is one: in turn, and in the other order every second round."""
@@ -326,7 +326,7 @@ class Bench:
             site.await_drained(job, 600)
             feed = site.start_feed(rate=2000, pairs=200, trades=0, seed=2)
             time.sleep(5)
-            series = job.metrics()["klined_series"]
+            series = job.metrics()["klined_series_cached"]
             consumer = Consumer({"bootstrap.servers": self.kafka, "group.id": "bench", "enable.partition.eof": True})
             job.kill()
             output = f"klines-{SOLANA}-{site.env}"
