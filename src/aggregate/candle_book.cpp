@@ -7,6 +7,7 @@
 
 #include "klined/aggregate/partition_progress.hpp"
 #include "klined/base/assertion.hpp"
+#include "klined/base/prefetch.hpp"
 #include "klined/codec/trade_decoder.hpp"
 
 namespace klined {
@@ -175,11 +176,8 @@ Status CandleBook::end_batch() {
 
 // Has the processor fetch the candles that a delta will probably merge into.
 void CandleBook::expect_merge(const Delta& delta) {
-  constexpr std::size_t kLine = 64;
   for (const std::unique_ptr<Node>& newest : delta.pair->series) {
-    for (std::size_t at = 0; newest && at < sizeof(Node); at += kLine) {
-      __builtin_prefetch(reinterpret_cast<const std::byte*>(newest.get()) + at, 1);
-    }
+    if (newest) prefetch(*newest);
   }
 }
 

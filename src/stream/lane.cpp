@@ -9,6 +9,7 @@
 #include <spdlog/spdlog.h>
 
 #include "klined/base/assertion.hpp"
+#include "klined/base/prefetch.hpp"
 #include "klined/stream/config.hpp"
 
 namespace klined {
@@ -36,15 +37,6 @@ constexpr std::size_t kCandlesAMessage = 1000;     // about 250 kB, below a brok
 constexpr UnixSeconds kClosedUntilStep = 30;       // how far it may run ahead of what is stored
 constexpr std::int64_t kStoredOpenLimit = 10'000;  // buckets of an interval, back from the newest
 constexpr std::int64_t kStoredOpenAhead = 2'000;   // and on from each chain's clock
-
-// Has the processor fetch all of it.
-template <typename T>
-void fetch(const T& thing) {
-  constexpr std::size_t kLine = 64;
-  for (std::size_t at = 0; at < sizeof(T); at += kLine) {
-    __builtin_prefetch(reinterpret_cast<const std::byte*>(&thing) + at);
-  }
-}
 
 }  // namespace
 
@@ -177,13 +169,13 @@ void Lane::apply(const std::shared_ptr<const DecodedBatch>& batch) {
 // Another core has decoded the batch: has the processor fetch what comes soon. Where a message holds few trades,
 // waiting for them would take longer than adding them.
 void Lane::look_ahead(const DecodedBatch& batch, std::span<const std::uint32_t> next) const {
-  fetch(batch.parts[next[kLookAheadParts]]);
+  prefetch(batch.parts[next[kLookAheadParts]]);
   const auto first_trade = [&](std::size_t ahead) -> const Trade* {
     const DecodedBatch::Part& part = batch.parts[next[ahead]];
     const std::span<const std::uint32_t> indexes = part.trades_of(options_.lane);
     return indexes.empty() ? nullptr : &part.decoded.trades[indexes.front()];
   };
-  if (const Trade* trade = first_trade(kLookAheadParts / 2)) fetch(*trade);
+  if (const Trade* trade = first_trade(kLookAheadParts / 2)) prefetch(*trade);
   if (const Trade* trade = first_trade(kLookAheadParts / 4)) {
     const DecodedBatch::Part& part = batch.parts[next[kLookAheadParts / 4]];
     const auto& windows = partitions_.at(part.message.log).dedupe;
@@ -222,7 +214,7 @@ void Lane::apply_part(const std::shared_ptr<const DecodedBatch>& batch, const De
   };
   const std::span<const std::uint32_t> indexes = part.trades_of(options_.lane);
   for (std::size_t i = 0; i < indexes.size(); ++i) {
-    if (i + 2 * kLookAhead < indexes.size()) fetch(part.decoded.trades[indexes[i + 2 * kLookAhead]]);
+    if (i + 2 * kLookAhead < indexes.size()) prefetch(part.decoded.trades[indexes[i + 2 * kLookAhead]]);
     if (i + kLookAhead < indexes.size()) {
       const Trade& later = part.decoded.trades[indexes[i + kLookAhead]];
       window_of(later.chain).expect(later.identity);

@@ -53,10 +53,16 @@ class LaneTest : public testing::Test {
     DecodedBatch empty;
     return lane_->can_apply(empty);
   }
-  void tick_at(std::int64_t ms) {
+  // `wall`: counts as the chain's clock, since nothing comes. 0: trades come.
+  void tick_at(std::int64_t ms, UnixSeconds wall = 0) {
     Lane::Tick tick;
     tick.now = Instant{} + Milliseconds(ms);
     tick.catching_up = catching_up_;
+    if (wall > 0) {
+      tick.wall = wall;
+      tick.idle_chains = {kChain};
+      tick.queue_empty = true;
+    }
     lane_->tick(tick);
   }
   std::size_t published() const { return static_cast<std::size_t>(lane_->counters().candles_published); }
@@ -141,6 +147,23 @@ TEST_F(LaneTest, DuringACommitTheNextGrowsToFourTimesTheRowsOrWhileCatchingUpToT
   EXPECT_FALSE(takes_trades_behind_a_commit(kCandles / 4, false));
   EXPECT_TRUE(takes_trades_behind_a_commit(kCandles + 1, true));
   EXPECT_FALSE(takes_trades_behind_a_commit(kCandles, true));
+}
+
+TEST_F(LaneTest, ClosedCandlesLeaveMemoryOnceTheyAreStored) {
+  constexpr UnixSeconds kMidnight = 1'767'225'600;  // of messages_of()
+  make({Milliseconds(500), 1'000'000}, {});
+  trades();
+  std::int64_t ms = 0;
+  // Nothing more comes, and ten minutes are over: the candles of 1m and 5m are closed, those of 1h and 1d are open.
+  const auto round = [&] {
+    for (int i = 0; i < 100; ++i) tick_at(ms += 20, kMidnight + 600);
+  };
+  round();
+  ASSERT_EQ(host_.rows, std::vector{kCandles});
+  EXPECT_EQ(lane_->book().candle_count(), kCandles) << "the commit is under way";
+  lane_->committed();
+  round();
+  EXPECT_EQ(lane_->book().candle_count(), kCandles / 2);
 }
 
 // ---- of the configuration ------------------------------------------------------------------------------------------
